@@ -48,7 +48,7 @@ def _whole(value: object) -> object:
 
 
 Id = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]*$")]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
 Number = Annotated[float, BeforeValidator(_number)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=2**53)]
 Attributes = Annotated[dict[Id, Annotated[str, Field(max_length=1000)]], Field(max_length=50)]

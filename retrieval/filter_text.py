@@ -95,12 +95,20 @@ class _Reader:
         sign = self._peek()
         if sign in _RANGES:
             self._at += 1
-            return {"field": field, "range": {_RANGES[sign]: self._value()}}
+            return {"field": field, "range": {_RANGES[sign]: self._bound(field)}}
         if sign in ("=", "==", "!="):
             self._at += 1
             condition = self._equal(field, self._value())
             return {"must_not": [condition]} if sign == "!=" else condition
         return {"field": field, "is": True}
+
+    def _bound(self, field: str) -> Any:
+        """A line has no types: what can be a number is one, but for a moment."""
+        value = self._value()
+        try:
+            return float(value) if isinstance(value, str) and field != "created_at" else value
+        except ValueError:
+            return value
 
     @staticmethod
     def _equal(field: str, value: Any) -> dict[str, Any]:

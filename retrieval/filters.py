@@ -8,12 +8,23 @@ not known of an item is not met.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from ..arrays import BoolArray
 from ..errors import UsageError
@@ -26,12 +37,21 @@ ATTRIBUTE = "attributes."
 MOST_CONDITIONS = 200
 DEEPEST = 8
 
+
+def _moment(value: object) -> object:
+    """A moment is text that begins with a year: digits alone would be seconds since 1970."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and re.match(r"\d{4}-", value)):
+        raise ValueError("write a moment as 2026-01-31 or 2026-01-31T14:05:00Z")
+    return value
+
+
 Value = str | bool | int | FiniteFloat
-Bound = FiniteFloat | datetime
+Bound = FiniteFloat | Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What JSON has a type for comes in it; a list is no tuple, so that those are not strict.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Range(_Part):
@@ -61,7 +81,7 @@ class Condition(_Part):
 
     field: str
     range: Range | None = None
-    any: Annotated[tuple[Value, ...], Field(min_length=1, max_length=10_000)] | None = None
+    any: Annotated[tuple[Value, ...], Field(strict=False, min_length=1, max_length=10_000)] | None = None
     is_: bool | None = Field(default=None, alias="is")
     exists: bool | None = None
 
@@ -110,9 +130,9 @@ def _sort_of(value: Any) -> str:
 class Filter(_Part):
     """What must hold of every item, what of which one must hold, and what must not."""
 
-    must: tuple[Clause, ...] = ()
-    should: tuple[Clause, ...] = ()
-    must_not: tuple[Clause, ...] = ()
+    must: Clauses = ()
+    should: Clauses = ()
+    must_not: Clauses = ()
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -165,6 +185,7 @@ class Filter(_Part):
 
 
 Clause = Annotated[Annotated[Condition, Tag("condition")] | Annotated[Filter, Tag("filter")], Discriminator(_sort_of)]
+Clauses = Annotated[tuple[Clause, ...], Field(strict=False)]
 Filter.model_rebuild()
 
 _COMPARED: dict[str, Callable[[pl.Expr, Bound], pl.Expr]] = {
@@ -176,7 +197,7 @@ _COMPARED: dict[str, Callable[[pl.Expr, Bound], pl.Expr]] = {
 
 
 # How pydantic names the alternatives of a place, which say nothing to who wrote the filter.
-_ALTERNATIVES = ("condition", "filter", "float", "datetime", "str", "bool", "int")
+_ALTERNATIVES = ("condition", "filter", "float", "function-before[_moment(), datetime]", "str", "bool", "int")
 
 
 def read_filter(value: Any) -> Filter:

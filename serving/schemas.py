@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from ..catalog.shopper_events import Moment
 from ..registry.references import LIVE
 from ..retrieval.filters import Filter
 from ..workflows.question import SessionEvent
@@ -19,13 +19,15 @@ Alias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Count = Annotated[int, Field(ge=1, le=MAX_K)]
 # What is told of an item; `rank` and `item_id` always are.
 ItemField = Literal["title", "brand", "category", "price", "image", "score", "cold", "pinned"]
-Fields = Annotated[tuple[ItemField, ...], Field(description="What to tell of each item; by default everything.")]
+Fields = Annotated[
+    tuple[ItemField, ...], Field(strict=False, description="What to tell of each item; by default everything.")
+]
 
 
 class Body(BaseModel):
-    """Base of all requests."""
+    """Base of all requests: what JSON has a type for comes in it; a list is no tuple, so that those are not strict."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def examples(*bodies: dict[str, Any]) -> ConfigDict:
@@ -37,14 +39,16 @@ class SessionItem(Body):
     """One event of a session."""
 
     item_id: Id
-    timestamp: datetime | None = None
+    timestamp: Moment | None = None
     event_type: str | None = Field(default=None, max_length=60)
 
 
 class Shopper(Body):
     """Whom a list is for: a session, a shopper whose events are recorded, or nobody in particular."""
 
-    session: tuple[Id | SessionItem, ...] = Field(default=(), max_length=MAX_SESSION, description="Oldest first.")
+    session: tuple[Id | SessionItem, ...] = Field(
+        default=(), strict=False, max_length=MAX_SESSION, description="Oldest first."
+    )
     user: Id | None = None
     shopper: Id | None = Field(default=None, description="Whom an experiment takes them for; by default `user`.")
     exclude_seen: bool = False
@@ -94,7 +98,7 @@ class BatchBody(Body):
 
     # Looked at one by one, so that a bad one is not the others' fault.
     requests: tuple[Any, ...] = Field(
-        min_length=1, max_length=MAX_BATCH, description="Each as for `recommend`, without an alias."
+        strict=False, min_length=1, max_length=MAX_BATCH, description="Each as for `recommend`, without an alias."
     )
     alias: Alias = LIVE
 
@@ -150,7 +154,7 @@ class SearchBody(Body):
 class RankBody(Shopper):
     """Items to put in the order in which a shopper would see them."""
 
-    items: tuple[Id, ...] = Field(min_length=1, max_length=MAX_GIVEN)
+    items: tuple[Id, ...] = Field(strict=False, min_length=1, max_length=MAX_GIVEN)
     alias: Alias = LIVE
     fields: Fields | None = None
 
@@ -161,7 +165,7 @@ class ExplainBody(Shopper):
     """A list, or items, to explain."""
 
     k: Annotated[int, Field(ge=1, le=MAX_EXPLAINED)] = 5
-    items: tuple[Id, ...] = Field(default=(), max_length=MAX_EXPLAINED)
+    items: tuple[Id, ...] = Field(default=(), strict=False, max_length=MAX_EXPLAINED)
     alias: Alias = LIVE
 
     model_config = examples({"session": ["1041"], "k": 2})

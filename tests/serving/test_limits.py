@@ -29,12 +29,50 @@ def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_how_large_it
         ({"alias": "../live"}, "body/alias"),
         ({"wishes": 3}, "body/wishes"),
         ({"session": ["a"], "user": "b"}, "body"),
+        ({"k": "3"}, "body/k"),
+        ({"k": True}, "body/k"),
+        ({"k": 3.0}, "body/k"),
+        ({"diversity": "0.5"}, "body/diversity"),
+        ({"diversity": False}, "body/diversity"),
+        ({"exclude_seen": "yes"}, "body/exclude_seen"),
+        ({"exclude_seen": 1}, "body/exclude_seen"),
+        ({"user": 7}, "body/user"),
+        ({"session": [7]}, "body/session/0"),
+        ({"session": [{"item_id": "a", "timestamp": 1700000000}]}, "body/session/0"),
+        ({"filter": {"must": [{"field": "price", "range": {"lte": "50"}}]}}, "body/filter/must/0/condition/range/lte"),
+        ({"filter": {"must": [{"field": "available", "is": "true"}]}}, "body/filter/must/0/condition/is"),
+        ({"filter": {"must": [{"field": "brand", "exists": 1}]}}, "body/filter/must/0/condition/exists"),
     ],
 )
 def test_what_a_request_may_hold_has_limits_and_a_fault_names_its_place(client: TestClient, body, at) -> None:
     refused = client.post(ASK, json=body)
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["at"].startswith(at), refused.json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"k": 3, "diversity": 0, "near": 1, "exclude_seen": True, "fields": ["title"], "alias": "live"},
+        {"session": [{"item_id": "lamps-0001", "timestamp": "2026-01-31T14:05:00Z"}, "lamps-0002"]},
+        {
+            "filter": {
+                "must": [{"field": "price", "range": {"lte": 5000}}],
+                "should": [{"field": "brand", "any": ["x"]}],
+            }
+        },
+        {"filter": {"must_not": [{"field": "created_at", "range": {"gte": "2026-01-31"}}]}},
+    ],
+)
+def test_the_types_of_json_are_taken_and_lists_and_times_as_it_writes_them(client: TestClient, body) -> None:
+    assert client.post(ASK, json=body).status_code == 200
+    batch = client.post(f"{ASK}:batch", json={"requests": [{"k": "3"}, {**body, "alias": "live"}, {"k": 2}]})
+    first, _, last = batch.json()["results"]
+    assert (first["status"], first["errors"][0]["at"], len(last["items"])) == (422, "k", 2)
+
+
+def test_an_address_has_text_alone_so_that_its_numbers_are_read(client: TestClient) -> None:
+    assert len(client.get("/v1/domains/lamps/items/lamps-0001/similar?k=3").json()["items"]) == 3
 
 
 def test_a_caller_has_a_second_of_requests_at_once_and_no_more_than_its_rate(monkeypatch) -> None:
