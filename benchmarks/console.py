@@ -39,7 +39,7 @@ from benchmarks.registry import History, Shape, fill
 PAGES = {
     "overview": "",
     "overview, searched": "?q=17",
-    "overview, those behind": "?show=attention",
+    "overview, those behind": "?show=behind",
     "a category": "categories/{domain}",
     "a node with its lineage": "nodes?ref={domain}:1",
     "hubs": "hubs",

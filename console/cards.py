@@ -25,6 +25,11 @@ class CardLine:
         return self.definition.meets(self.metric.value)
 
 
+def unmet(card: Mapping[str, Sequence[CardLine]]) -> list[CardLine]:
+    """The lines of a card that do not meet what they are held to."""
+    return [line for lines in card.values() for line in lines if line.met is False]
+
+
 def card_of(evaluations: Sequence[EvaluationRecord], versions: Sequence[str]) -> Mapping[str, Sequence[CardLine]]:
     """Dimension to the newest number of each metric that was recorded of some versions, over all users and items."""
     newest: dict[str, CardLine] = {}

@@ -11,7 +11,7 @@ from ..registry.records import EdgeRecord, NodeRecord
 
 MOST = 120  # nodes of a picture; the tables list all
 _SWEEPS = 6
-_WIDTH, _HEIGHT = 230, 62  # between two nodes
+_WIDTH, _HEIGHT = 260, 62  # between two nodes
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from ..registry.records import EvaluationRecord, MetricRecord
 
 METRIC = "ndcg@10"
+FIRST_BASELINE = 2  # of the colours of a chart; before it stand what was trained, and the hub beside it
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,18 @@ class Trend:
         """The protocol in words."""
         return protocol_words(self.protocol)
 
-    def line(self, width: int, height: int) -> str:
+    def drawn(self) -> dict[str, Any]:
+        """As the chart takes it: one version after the other, between flat lines of the baselines."""
+        series = [line(self.metric, self.points), *self.flat_lines(len(self.points))]
+        labels = [point.subject for point in self.points]
+        return {"axis": None, "time": False, "places": list(range(len(labels))), "labels": labels, "series": series}
+
+    def flat_lines(self, length: int) -> list[dict[str, Any]]:
+        """The baselines as lines of a chart."""
+        flat = enumerate(self.baselines.items(), FIRST_BASELINE)
+        return [{"label": name, "values": [value] * length, "flat": True, "ink": n} for n, (name, value) in flat]
+
+    def spark(self, width: int, height: int) -> str:
         """The points of a polyline over the values, for a picture of that size."""
         values = [point.value for point in self.points]
         low, high = min(values), max(values)
@@ -56,6 +68,12 @@ class Trend:
         step = (width - 8) / max(1, len(values) - 1)
         where = ((4 + n * step, 4 + (height - 8) * (1 - (value - low) / spread)) for n, value in enumerate(values))
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
+
+
+def line(label: str, points: Sequence[Point], flat: bool = False) -> dict[str, Any]:
+    """Points as one line of a chart, with their intervals; a flat one is dashed."""
+    bounds = {"low": [own.metric.low for own in points], "high": [own.metric.high for own in points]}
+    return {"label": label, "values": [own.value for own in points], "flat": flat, "ink": int(flat), **bounds}
 
 
 def protocol_words(protocol: Mapping[str, Any]) -> str:

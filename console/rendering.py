@@ -18,6 +18,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.types import Scope
 
 from ..errors import HubspokeError
@@ -28,6 +29,8 @@ from ..version import __version__
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 SHORT = 90  # letters of a title in a list
+SMALL = 0.00005  # numbers below would be shown as none at all
+_BACKTICKS = re.compile(r"`([^`]+)`")
 _CREDENTIALS = re.compile(r"(://)[^/\s:@]*:[^@\s]*@")
 _log = logging.getLogger("hubspoke.console")
 
@@ -88,6 +91,8 @@ def _environment() -> Environment:
     made.filters |= {
         "short": short,
         "number": number,
+        "bound": lambda value: f"{value:,g}",
+        "coded": coded,
         "signed": lambda value: "-" if value is None else f"{value:+.4g}",
         "moment": moment,
         "ago": ago,
@@ -114,6 +119,11 @@ def short(text: Any, letters: int = SHORT) -> str:
     return line if len(line) <= letters else f"{line[: letters - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
+def coded(text: Any) -> Markup:
+    """A sentence in which what stands between backticks is a command or a name."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))
+
+
 def number(value: Any) -> str:
     """A number as people read it: whole ones in groups of three, others to four digits."""
     if value is None:
@@ -122,6 +132,8 @@ def number(value: Any) -> str:
         return str(value)
     if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
         return f"{value:,.0f}"
+    if 0 < abs(value) < SMALL:
+        return f"{value:.1e}"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
 
 

@@ -22,7 +22,7 @@ def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> I
     """The comparison as plain text, protocol first."""
     yield f"  {comparison.protocol['description']}; {comparison.n_users} households"
     yield f"  {'system':<16} {'HR@10':<24} {'NDCG@10':<24} {'NDCG@10, cold items':<24} coverage@100"
-    for model, shown, coverage, _ in _rows(comparison):
+    for model, shown, coverage, _ in _rows(comparison, systems):
         cells = " ".join(f"{'-' if e is None else f'{e.value:.4f} [{e.low:.4f}, {e.high:.4f}]':<24}" for e in shown)
         yield f"  {systems[model]:<16} {cells} {coverage:.3f}"
 
@@ -77,13 +77,18 @@ def _comparison_table(comparison: CompareResult, systems: Mapping[str, str]) -> 
         Column("Coverage@100", numeric=True, best="max", digits=3),
         Column(f"NDCG@10 over {systems[comparison.baseline]}", numeric=True, signed=True),
     )
-    rows = [(systems[model], *shown, coverage, difference) for model, shown, coverage, difference in _rows(comparison)]
+    rows = [
+        (systems[model], *shown, coverage, difference)
+        for model, shown, coverage, difference in _rows(comparison, systems)
+    ]
     return Table(columns, rows, f"{comparison.protocol['description']}; {comparison.n_users} households.")
 
 
-def _rows(comparison: CompareResult) -> Iterator[tuple[str, list[Estimate | None], float, Estimate | None]]:
+def _rows(
+    comparison: CompareResult, systems: Mapping[str, str]
+) -> Iterator[tuple[str, list[Estimate | None], float, Estimate | None]]:
     """Of each model what is shown of it, its coverage, and its difference to the baseline."""
-    for result in comparison.results:
+    for result in (one for one in comparison.results if one.model in systems):
         own = {(row.metric, row.slice): row for row in comparison.rows if row.model == result.model}
         shown = [_estimate(row.value, row.low, row.high) if (row := own.get(key)) else None for key in SHOWN]
         change = own["ndcg@10", "all"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +10,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from ...registry.kinds import ModelStatus
-from ...registry.records import AliasChange, ModelRecord, ReleaseRecord
+from ...registry.records import AliasChange, EvaluationRecord, ModelRecord, ReleaseRecord
 from ...workflows.targets import find_target
 from ..asking import Category, DeskHere
+from ..cards import CardLine, card_of
+from ..curve import launch_curve
 from ..desk import Desk
 from ..quality import METRIC, Point, Trend, trends
 from ..rendering import page
@@ -46,23 +49,36 @@ class Trained:
 def category(request: Request, desk: DeskHere, category: Category, done: Done | None = None) -> HTMLResponse:
     """The page of a category."""
     registry, name = desk.workspace.registry, category.name
-    measured = trends(registry.evaluations.list(name))
+    evaluations = registry.evaluations.list(name)
+    measured = trends(evaluations)
     moves = registry.aliases.history(name)[::-1]
+    spokes = registry.models.list("spoke", name)
+    curve = launch_curve(measured, spokes)
     found: dict[str, Any] = {
         "domain": category,
         "details": desk.workspace.domain.show(name),
         "gate": desk.workspace.gate.show(name),
         "unmet": unmet_gate(desk, category),
-        "trends": measured,
-        "charts": [chart_of(trend) for trend in measured],
+        "trends": [one for one in measured if curve is None or one is not curve.trend],
+        "card": thresholds(evaluations, desk, category.live),
+        "curve": curve,
         "releases": released(desk, name, measured, moves),
-        "spokes": trained(desk, name, measured),
+        "spokes": trained(desk, name, measured, spokes),
         "moves": moves[:MOVES],
         "n_moves": len(moves),
         "metric": METRIC,
         "done": done,
     }
     return page(request, "category.html", **found)
+
+
+def thresholds(evaluations: Sequence[EvaluationRecord], desk: Desk, live: str | None) -> list[CardLine]:
+    """The lines of the quality card of what is live that are held to something, those that do not meet it first."""
+    if live is None or not evaluations:
+        return []
+    card = card_of(evaluations, find_target(desk.workspace.registry, live).assessed)
+    held = [line for lines in card.values() for line in lines if line.met is not None]
+    return sorted(held, key=lambda line: bool(line.met))
 
 
 def released(desk: Desk, domain: str, measured: list[Trend], moves: list[AliasChange]) -> list[Released]:
@@ -83,7 +99,7 @@ def quality_of(desk: Desk, ref: str, measured: list[Trend]) -> Point | None:
     return measured[0].of(find_target(desk.workspace.registry, ref).subject) if measured else None
 
 
-def trained(desk: Desk, domain: str, measured: list[Trend]) -> list[Trained]:
+def trained(desk: Desk, domain: str, measured: list[Trend], spokes: list[ModelRecord]) -> list[Trained]:
     """The spokes of a category, newest first."""
     registry = desk.workspace.registry
     filled = {index.model for index in registry.indexes.list(domain)}
@@ -95,18 +111,5 @@ def trained(desk: Desk, domain: str, measured: list[Trend]) -> list[Trained]:
             one.ref in filled and one.status == ModelStatus.READY,
             one.ref in in_release,
         )
-        for one in registry.models.list("spoke", domain)[::-1]
+        for one in spokes[::-1]
     ]
-
-
-def chart_of(trend: Trend) -> dict[str, Any]:
-    """A trend as the chart takes it."""
-    points = trend.points
-    return {
-        "metric": trend.metric,
-        "labels": [point.subject for point in points],
-        "values": [point.value for point in points],
-        "low": [point.metric.low for point in points],
-        "high": [point.metric.high for point in points],
-        "baselines": dict(trend.baselines),
-    }

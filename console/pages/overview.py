@@ -15,6 +15,7 @@ from ...registry.records import AliasChange, DomainRecord
 from ...registry.references import LIVE
 from ...workflows.targets import find_target
 from ..asking import Category, DeskHere, Looking, Words
+from ..cards import CardLine, card_of, unmet
 from ..desk import Desk
 from ..quality import Point, Trend, trends
 from ..rendering import page
@@ -24,7 +25,7 @@ ON_A_PAGE = 24
 STRIP = 6
 MOST = 100_000  # categories
 LISTED = "SELECT domain, description, live FROM v_domains WHERE status = 'active' ORDER BY domain"
-Show = Literal["all", "attention", "live", "waiting"]
+Show = Literal["all", "behind", "live", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Glance:
     gate: str | None  # what of the gate is not met by what is live
     trend: Trend | None
     now: Point | None  # of what is live
+    short: Sequence[CardLine]  # numbers of what is live that do not meet what they are held to
 
 
 @router.get("/")
@@ -68,7 +70,7 @@ def overview(
     shown = chosen[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
     counts = {
         "all": len(every),
-        "attention": sum(one.name in behind for one in every),
+        "behind": sum(one.name in behind for one in every),
         "live": sum(one.live is not None for one in every),
         "waiting": sum(one.live is None for one in every),
     }
@@ -97,12 +99,13 @@ def glance_of(desk: Desk, domain: DomainRecord) -> Glance:
     """What is known of a category at a glance."""
     registry = desk.workspace.registry
     moves = registry.aliases.history(domain.name, LIVE) if domain.live else []
-    measured = trends(registry.evaluations.list(domain.name)) if domain.counts.evaluations else []
-    trend = measured[0] if measured else None
-    subject = find_target(registry, domain.live).subject if domain.live and trend else None
+    evaluations = registry.evaluations.list(domain.name) if domain.counts.evaluations else []
+    trend = next(iter(trends(evaluations)), None)
+    target = find_target(registry, domain.live) if domain.live and evaluations else None
     behind = behind_by_domain(desk).get(domain.name, ())
-    now = trend.of(subject) if trend else None
-    return Glance(domain, moves[-1] if moves else None, behind, unmet_gate(desk, domain), trend, now)
+    now = trend.of(target.subject) if trend and target else None
+    short = unmet(card_of(evaluations, target.assessed)) if target else []
+    return Glance(domain, moves[-1] if moves else None, behind, unmet_gate(desk, domain), trend, now, short)
 
 
 def unmet_gate(desk: Desk, domain: DomainRecord) -> str | None:
@@ -120,6 +123,6 @@ def unmet_gate(desk: Desk, domain: DomainRecord) -> str | None:
 
 
 def _belongs(domain: Listed, show: Show, behind: Mapping[str, Sequence[Staleness]]) -> bool:
-    if show == "attention":
+    if show == "behind":
         return domain.name in behind
     return show == "all" or (domain.live is not None) == (show == "live")

@@ -5,9 +5,11 @@
   if (!place) return;
   const data = JSON.parse(document.getElementById("lineage-data").textContent);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // What tells two nodes apart stands at the end.
+  const shortened = (ref) => (ref.length > 28 ? `${ref.slice(0, 15)}…${ref.slice(-12)}` : ref);
   const elements = [
     ...data.nodes.map((node) => ({
-      data: { id: node.id, kind: node.kind.replace("_", " ") }, position: { x: node.x, y: node.y },
+      data: { id: node.id, label: shortened(node.id), kind: node.kind.replace("_", " ") }, position: { x: node.x, y: node.y },
       classes: `${node.side}${node.changed ? " changed" : ""}`,
     })),
     ...data.edges.map((edge) => ({ data: { ...edge, id: `${edge.source} ${edge.target}` } })),
@@ -15,9 +17,9 @@
 
   const style = () => [
     { selector: "node", style: {
-      label: "data(id)", shape: "round-rectangle", width: 170, height: 38, "text-valign": "center", "font-size": 12,
+      label: "data(label)", shape: "round-rectangle", width: 200, height: 38, "text-valign": "center", "font-size": 11,
       "font-family": "ui-monospace, Menlo, Consolas, monospace", color: colour("--ink"), "background-color": colour("--card"),
-      "border-width": 1.5, "border-color": colour("--soft"), "text-max-width": 160, "text-wrap": "ellipsis",
+      "border-width": 1.5, "border-color": colour("--soft"), "text-max-width": 192, "text-wrap": "ellipsis",
     } },
     { selector: ".root", style: { "background-color": colour("--accent"), color: colour("--accent-ink"), "border-color": colour("--accent") } },
     { selector: ".down", style: { "background-color": colour("--tint") } },
@@ -33,7 +35,7 @@
     autoungrabify: true, minZoom: 0.15, maxZoom: 2, boxSelectionEnabled: false,
   });
   if (graph.zoom() > 1.1) { graph.zoom(1.1); graph.center(); }
-  if (graph.zoom() < 0.5) { graph.zoom(0.5); graph.center(graph.nodes(".root")); }
+  if (graph.zoom() < 0.7) { graph.zoom(0.7); graph.center(graph.nodes(".root")); }
   // The wheel scrolls the page; with Ctrl it zooms.
   place.addEventListener("wheel", (event) => { if (!event.ctrlKey) event.stopImmediatePropagation(); }, { capture: true });
   graph.on("tap", "node", (event) => { location.href = data.base + encodeURIComponent(event.target.id()); });

@@ -51,7 +51,7 @@ def console_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: 
         ws.spoke.train("lamps", config=SPOKE)
         ws.spoke.train("lamps", config=SPOKE | {"transformer": {"dimension": 8}})
         ws.promote("lamps:2", "candidate")
-        ws.evaluate.compare("lamps", ["lamps:1", "lamps:2", "popularity"])
+        ws.evaluate.compare("lamps", ["lamps:1", "lamps:2", "popularity", "hub:1"])
         ws.index.build("hub:1", domain="mugs")
         ws.promote("index:mugs/1")
         newer = folder / "market" / "mugs" / "newer.csv"

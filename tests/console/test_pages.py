@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hubspoke.console.access import Visitor
 from hubspoke.console.pages.data import taken
 from hubspoke.console.pages.try_it import Trial
-from hubspoke.console.rendering import page
+from hubspoke.console.rendering import coded, number, page
 from hubspoke.registry.records import MetricRecord
 from hubspoke.registry.stores.evaluations import NewEvaluation
 from hubspoke.workflows.workspace import Workspace
@@ -130,6 +130,30 @@ def test_a_category_tells_who_made_what_live_and_why(visitor: TestClient) -> Non
     text = visitor.get("/console/categories/lamps").text
     assert [word for word in ("first release", "tester", "popularity", "95 % interval") if word not in text] == []
     assert "promote?ref=release:lamps/2" in text.replace("%3A", ":").replace("%2F", "/")
+
+
+def test_the_launch_curve_is_drawn_and_told(visitor: TestClient, looked_at: Workspace) -> None:
+    text = visitor.get("/console/categories/lamps").text
+    curve = text.partition('id="curve"')[2].partition("</section>")[0]
+    drawn = json.loads(re.search(r'id="points-curve">(.*?)</script>', curve, re.S)[1])  # type: ignore[index]
+    # Both knew the same events, so the newer one stands there.
+    assert drawn["labels"] == ["lamps:2"] and len(drawn["places"]) == 1
+    assert [own["label"] for own in drawn["series"]] == ["spoke", "hub:1 alone", "popularity"]
+    alone = looked_at.registry.evaluations.list(subject="hub:1")[0].metric("ndcg@10")
+    assert alone and f"{alone.low:.4f} to {alone.high:.4f}" in curve
+    assert ">lamps:1</a>" in curve and ">lamps:2</a>" in curve and ">popularity</th>" in curve
+    assert 'id="curve"' not in visitor.get("/console/categories/mugs").text
+
+
+def test_commands_in_a_sentence_are_marked_and_nothing_else_becomes_markup() -> None:
+    assert coded("<b> `hubspoke gate show <b>` `") == "&lt;b&gt; <code>hubspoke gate show &lt;b&gt;</code> `"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.0, "0.0000"), (4.954e-18, "5.0e-18"), (-0.00001, "-1.0e-05"), (0.25, "0.2500")]
+)
+def test_a_small_number_is_not_shown_as_none(value: float, told: str) -> None:
+    assert number(value) == told
 
 
 def test_a_session_is_answered_and_explained(visitor: TestClient) -> None:
