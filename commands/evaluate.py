@@ -17,8 +17,10 @@ from .output import Columns, facts, records_table, table
 if TYPE_CHECKING:
     from ..catalog.tables import Files
     from ..evaluation.protocols import Protocol
+    from ..workflows.assessment.business import BusinessCard
+    from ..workflows.assessment.records import CardRow
     from ..workflows.evaluations import CompareResult, EvaluationResult
-    from ..workflows.quality import BusinessCard, CardRow, QualityCard, VersionDrift
+    from ..workflows.quality import QualityCard, VersionDrift
 
 
 @click.group(cls=Noun)
@@ -113,19 +115,43 @@ def drift(call: Call, a: str, b: str, domain: str | None, events: str | None, no
     call.show(call.workspace().quality.drift(a, b, domain, events=events, record=not no_record), _drifted)
 
 
-@evaluate.command(example="hubspoke evaluate business garden:7 --log impressions.parquet")
+@evaluate.command(
+    example=(
+        "hubspoke evaluate business garden:7 --log impressions.parquet",
+        "hubspoke evaluate business garden:7 --protocol temporal --test-from 2026-01-05",
+    )
+)
 @click.argument("ref")
-@table_files("--log", "Impressions: user_id, revenue, logged, target; cost and seller_rank where known.", required=True)
+@table_files("--log", "Impressions: user_id, revenue, logged, target; cost and seller_rank where known.")
 @_of_hub
 @click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Cut weights to this (default: no clip).")
+@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of a simulated list.")
+@protocol_options()
+@events_ref
 @_no_record
-def business(call: Call, ref: str, log: Files, domain: str | None, clip: float | None, no_record: bool) -> None:
+def business(
+    call: Call,
+    ref: str,
+    log: Files | None,
+    domain: str | None,
+    clip: float | None,
+    no_record: bool,
+    **simulated: Any,
+) -> None:
     """What version REF would have earned, from a log of impressions with the probabilities of what was shown.
 
     `logged` is the probability with which the version in service showed the product there, `target` that with which REF
-    would have (docs/business.md). A log that cannot carry the claim is refused.
+    would have (docs/business.md). A log that cannot carry the claim is refused. Without --log it is a SIMULATION on the
+    purchases that the protocol holds out, which ranks versions and forecasts nothing.
     """
-    call.show(call.workspace().quality.business(ref, log, domain, clip=clip, record=not no_record), _earned)
+    quality, record = call.workspace().quality, not no_record
+    if log:
+        found = quality.business(ref, log, domain, clip=clip, record=record)
+    else:
+        if clip is not None:
+            raise click.UsageError("--clip cuts the weights of a log; give --log FILE too.")
+        found = quality.simulated_business(ref, domain, record=record, **simulated)
+    call.show(found, _earned)
 
 
 def evaluated(result: EvaluationResult) -> str:
@@ -182,6 +208,8 @@ def _drifted(found: VersionDrift) -> str:
 
 def _earned(found: BusinessCard) -> str:
     """What a version would have earned, under what it rests on."""
-    told = ("domain", "protocol", "n_shoppers", "n_impressions", "effective_sample_size", "clip", "clipped")
+    told = ["domain", "protocol", "n_shoppers"]
+    told += ["n_purchases"] if found.simulated else ["n_impressions", "effective_sample_size", "clip", "clipped"]
     head = [(name.removeprefix("n_").replace("_", " "), getattr(found, name)) for name in told]
-    return f"{facts([*head, ('recorded', found.evaluation)])}\n\n{records_table(found.rows, _ROWS)}"
+    notes = [("note", note) for note in found.notes]
+    return f"{facts([*head, *notes, ('recorded', found.evaluation)])}\n\n{records_table(found.rows, _ROWS)}"

@@ -23,6 +23,7 @@ from ..registry.lineage.graph import Direction, Lineage, TreeLine
 from ..registry.records import EdgeRecord, MetricRecord, NodeRecord
 from ..results import SCHEMA_VERSION, Record
 from ..serving import keys
+from ..workflows import assessment
 
 # Command to the class of its result, or to the keys of an object that it puts together itself, with their types.
 RESULTS: Mapping[str, str | Mapping[str, str]] = {
@@ -173,7 +174,7 @@ class TreeLineDocument(NodeRecord):
 WRITTEN_AS: Mapping[type, type] = {Lineage: LineageDocument, TreeLine: TreeLineDocument}
 
 
-_ROOMS = (evaluation, lineage, workflows)
+_ROOMS = (evaluation, lineage, workflows, assessment)
 _MODULES = [import_module(f"{room.__name__}.{found.name}") for room in _ROOMS for found in iter_modules(room.__path__)]
 _FOUND = [
     own for module in (*_MODULES, plan, records, views, keys) for own in vars(module).values() if isinstance(own, type)

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..arrays import BoolArray, DoubleArray, IntArray
 from ..errors import InvalidDataError
+from .catalogue import SIMULATED
 from .examination import discounted
 from .off_policy import Weighted, snips, weighted_share
 from .ratios import Measured, by_shopper, ratio
 
 TOP_SELLERS = 1000
 REVENUE, MARGIN, TAIL_SHARE = "revenue_per_impression", "margin_per_impression", "tail_revenue_share"
-SIMULATED = "simulated_"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 Dimension = Literal["intrinsic", "downstream", "operational", "business"]
 Direction = Literal["higher", "lower"]
+SIMULATED = "simulated_"  # begins the names of what stands for no measurement
 DIMENSIONS: tuple[Dimension, ...] = ("intrinsic", "downstream", "operational", "business")
 
 
@@ -351,6 +352,34 @@ _BUSINESS = (
         "tail_revenue_share",
         "long-tail monetisation",
         "sum of w r over sellers outside the 1,000 with the most revenue before, over that of all sellers",
+        "share",
+        "higher",
+        "business",
+    ),
+    Definition(
+        "simulated_revenue_per_impression@k",
+        "revenue per impression, SIMULATED",
+        "mean over shoppers of sum of r / log2(1 + rank) over k, of the held-out purchases within k",
+        "money",
+        "higher",
+        "business",
+        least=float("-inf"),
+        most=None,
+    ),
+    Definition(
+        "simulated_margin_per_impression@k",
+        "margin per impression, SIMULATED",
+        "the same of r - c",
+        "money",
+        "higher",
+        "business",
+        least=float("-inf"),
+        most=None,
+    ),
+    Definition(
+        "simulated_tail_revenue_share@k",
+        "long-tail monetisation, SIMULATED",
+        "the share of that revenue from products outside the 1,000 with the most revenue before",
         "share",
         "higher",
         "business",

@@ -74,6 +74,15 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
+class TargetRanks:
+    """Where T targets were ranked, ties at the middle of their places."""
+
+    users: tuple[str, ...]  # T
+    items: IntArray  # (T,)
+    ranks: DoubleArray  # (T,)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a recommender reached on an evaluation set."""
 
@@ -83,6 +92,7 @@ class Evaluation:
     n_users: int  # with at least one target
     n_left_out: int  # that the protocol could not test, or whose targets were all dropped
     n_dropped_targets: int  # those that the user had seen, where seen items are excluded
+    targets: TargetRanks  # the others
 
     def mean(self, metric: str, slice_name: str = "all") -> float:
         """One number, e.g. `mean("ndcg@10", "cold")` or `mean("coverage@100")`."""
@@ -263,4 +273,5 @@ def _summarise(
         n_users=len(present),
         n_left_out=evaluation_set.n_left_out + len(evaluation_set) - len(present),
         n_dropped_targets=sum(batch.n_dropped for batch in batches),
+        targets=TargetRanks(tuple(evaluation_set.users[user] for user in users), items, ranks),
     )

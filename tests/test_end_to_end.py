@@ -78,6 +78,7 @@ evaluate compare --domain lamps --models popularity,lamps:1 --k 10 --by brand
 evaluate quality lamps
 evaluate drift lamps:1 lamps:2
 evaluate business lamps:1 --log log.csv
+evaluate business lamps:1
 gate set lamps --min ndcg@10=0 --max hubness=20 --reason start
 gate show lamps
 gate check lamps lamps:1

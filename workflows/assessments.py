@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..evaluation.catalogue import DRIFT, find
+from ..evaluation.catalogue import DRIFT, SIMULATED, find
 
 if TYPE_CHECKING:
     from ..registry.records import EvaluationRecord
     from .context import Context
 
 # Names of their protocols.
-QUALITY_PROTOCOL, DRIFT_PROTOCOL, BUSINESS_PROTOCOL = "quality", "drift", "business"
+QUALITY_PROTOCOL, DRIFT_PROTOCOL = "quality", "drift"
+BUSINESS_PROTOCOL, SIMULATION_PROTOCOL = "business", "simulation"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class Assessments:
         hub = f" --domain {self.domain}" if self.versions[0].startswith("hub:") else ""
         if metric in DRIFT:
             return f"hubspoke evaluate drift {self.live[0]} {self.versions[0]}{hub}"
-        if _protocol_of(metric) == BUSINESS_PROTOCOL:
-            return f"hubspoke evaluate business {self.versions[0]}{hub} --log FILE"
+        if _protocol_of(metric) in (BUSINESS_PROTOCOL, SIMULATION_PROTOCOL):
+            log = " --log FILE" if _protocol_of(metric) == BUSINESS_PROTOCOL else ""
+            return f"hubspoke evaluate business {self.versions[0]}{hub}{log}"
         return f"hubspoke evaluate quality {self.versions[0]}{hub}"
 
 
 def _protocol_of(metric: str) -> str:
     if metric in DRIFT:
         return DRIFT_PROTOCOL
+    if metric.startswith(SIMULATED):
+        return SIMULATION_PROTOCOL
     found = find(metric)
     return BUSINESS_PROTOCOL if found is not None and found.dimension == "business" else QUALITY_PROTOCOL

@@ -23,6 +23,8 @@ from .loading import over_catalog, ready_model, spoke_ref
 from .models import prepare
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..evaluation.comparison import ComparisonRow
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.protocols import Protocol
@@ -129,21 +131,15 @@ class Evaluations:
         what each user got as their artifacts.
         """
         from ..evaluation.comparison import compare
-        from .datasets import load_dataset
 
-        prepare(self._context)
         if not models:
             raise UsageError("There is nothing to measure; name at least one model.")
-        dataset = load_dataset(self._context, domain, events=events)
-        if dataset.event_snapshot is None:
-            raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
+        dataset = _dataset(self._context, domain, events)
         subjects = [self._subject(domain, model) for model in models]
-        measured_by = _as_trained(protocol, subjects)
         # Whatever may be refused is refused before the first ranking, which can take minutes.
         if record:
             self._context.ownership.claim()
-        for subject in subjects:
-            _require_unseen(subject, dataset, measured_by)
+        measured_by = _require_measurable(subjects, dataset, protocol)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
@@ -152,13 +148,26 @@ class Evaluations:
         rows = compare({name: evaluation for name, (evaluation, _) in measured.items()}, baseline)
         return CompareResult(
             domain=domain,
-            events=dataset.event_snapshot.ref,
+            events=results[0].events,
             baseline=baseline,
             protocol=results[0].protocol,
             n_users=results[0].n_users,
             rows=rows,
             results=results,
         )
+
+    def held_out(
+        self, domain: str, model: str, protocol: Protocol | None = None, *, events: str | None = None
+    ) -> tuple[pl.DataFrame, Protocol]:
+        """Where a model ranks what was held out: `user_id`, `item_id`, `rank` (from 1), and how that was measured."""
+        import polars as pl
+
+        dataset, subject = _dataset(self._context, domain, events), self._subject(domain, model)
+        measured_by = _require_measurable([subject], dataset, protocol)
+        measured, _ = self._measure([subject], dataset, measured_by, ())
+        targets = measured[subject.name][0].targets
+        items = dataset.items["item_id"].gather(targets.items)
+        return pl.DataFrame({"user_id": targets.users, "item_id": items, "rank": targets.ranks}), measured_by
 
     def _subject(self, domain: str, model: str) -> _Subject:
         if model in BASELINES:
@@ -296,6 +305,24 @@ def _by_vectors(context: Context, model: str, dataset: Dataset, protocol: Protoc
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, spoke.space.alike(vectors[:, spoke.behaviour_dimension :])
+
+
+def _dataset(context: Context, domain: str, events: str | None) -> Dataset:
+    from .datasets import load_dataset
+
+    prepare(context)
+    dataset = load_dataset(context, domain, events=events)
+    if dataset.event_snapshot is None:
+        raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
+    return dataset
+
+
+def _require_measurable(subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol | None) -> Protocol:
+    """How these models are measured; refused where one has seen what it would be tested on."""
+    measured_by = _as_trained(protocol, subjects)
+    for subject in subjects:
+        _require_unseen(subject, dataset, measured_by)
+    return measured_by
 
 
 def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:

@@ -12,40 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from ..door import checked
 from ..errors import InvalidDataError, UsageError
-from ..evaluation.catalogue import DIMENSIONS, find
+from ..evaluation.catalogue import DIMENSIONS
 from ..registry.kinds import Relation
 from ..registry.records import MetricRecord, Parent
 from ..registry.references import LIVE
 from ..registry.stores.evaluations import ITEMS_PART, NewEvaluation
 from ..results import Record
-from .assessments import BUSINESS_PROTOCOL, DRIFT_PROTOCOL, QUALITY_PROTOCOL
+from .assessment.records import CardRow, card_rows
+from .assessments import DRIFT_PROTOCOL, QUALITY_PROTOCOL
 from .targets import find_target, pointed_at
 
 if TYPE_CHECKING:
     from ..catalog.tables import Files
     from ..evaluation.protocols import Protocol
+    from .assessment.business import BusinessCard
     from .assessment.subject import Subject
     from .context import Context
 
 # Items that are drawn from a larger catalog; what is nearest to each is found among all of them.
 SAMPLE = 100_000
 COLD = ("cold", "ndcg@10")
-
-
-@dataclass(frozen=True)
-class CardRow(Record):
-    """One number of a card: what it is, its 95 % interval, and whether it meets the threshold of the catalogue."""
-
-    dimension: str
-    metric: str
-    slice: str
-    value: float
-    low: float | None
-    high: float | None
-    unit: str
-    better: str
-    threshold: float | None
-    met: bool | None  # None without a threshold, and for parts that the threshold is not meant for
 
 
 @dataclass(frozen=True)
@@ -76,25 +62,6 @@ class VersionDrift(Record):
     b: str
     protocol: str
     n_items: int  # that both hold
-    evaluation: str | None
-    rows: Sequence[CardRow]
-
-
-@dataclass(frozen=True)
-class BusinessCard(Record):
-    """What a version would have earned in place of the one that showed the impressions of a log.
-
-    `effective_sample_size` is in shoppers; `clipped` is the share of impressions whose weight was cut to `clip`.
-    """
-
-    ref: str
-    domain: str
-    protocol: str
-    n_shoppers: int
-    n_impressions: int
-    effective_sample_size: float
-    clip: float | None
-    clipped: float
     evaluation: str | None
     rows: Sequence[CardRow]
 
@@ -162,40 +129,24 @@ class Quality:
 
         The columns are those of `assessment.impressions`. A log that cannot carry the claim is an InvalidDataError.
         """
-        from .assessment.impressions import measure_log
-        from .assessment.subject import find_named
-        from .datasets import find_snapshot
+        from .assessment.business import from_log
 
-        named = find_named(self._context, ref, domain)
-        measured = measure_log(log, clip)
-        weighted, rows = measured.weighted, _rows(measured.metrics)
-        clipping = "no clip" if clip is None else f"clip {clip:g}"
-        words = f"impressions weighted by target / logged, self-normalised, {clipping}"
-        n_shoppers, stored = weighted.n_shoppers, None
-        if record:
-            known = (find_snapshot(self._context, named.domain, kind) for kind in ("events", "items"))
-            new = NewEvaluation(
-                named.domain,
-                named.ref,
-                next(found.ref for found in known if found is not None),
-                protocol={"name": BUSINESS_PROTOCOL, "description": words, "clip": clip},
-                n_users=n_shoppers,
-                metrics=measured.metrics,
-                details={"model": named.model.ref, "effective_sample_size": weighted.effective_sample_size},
-            )
-            stored = self._context.registry.evaluations.add(new).ref
-        return BusinessCard(
-            ref=named.ref,
-            domain=named.domain,
-            protocol=words,
-            n_shoppers=n_shoppers,
-            n_impressions=len(weighted.shoppers),
-            effective_sample_size=weighted.effective_sample_size,
-            clip=clip,
-            clipped=weighted.clipped,
-            evaluation=stored,
-            rows=rows,
-        )
+        return from_log(self._context, ref, domain, log, clip, record)
+
+    def simulated_business(
+        self,
+        ref: str,
+        domain: str | None = None,
+        protocol: Protocol | None = None,
+        *,
+        k: int = 10,
+        events: str | None = None,
+        record: bool = True,
+    ) -> BusinessCard:
+        """A SIMULATION of what lists of `k` of `ref` would have earned, on purchases that the protocol holds out."""
+        from .assessment.business import simulated
+
+        return simulated(self._context, ref, domain, protocol, k, events, record)
 
 
 class _Card:
@@ -242,7 +193,7 @@ class _Card:
             for part, values in found.metrics.items()
             for name, value in values.items()
         ]
-        self.rows += _rows(measured)
+        self.rows += card_rows(measured)
         cold = next((own for own in measured if (own.slice, own.name) == COLD), None)
         self._cold = cold and MetricRecord("all", "cold_start", cold.value, cold.low, cold.high)
 
@@ -285,7 +236,7 @@ class _Card:
             if n_items > self._sample:
                 words += f", {self._sample:,} of {n_items:,} items drawn"
             self.protocols[QUALITY_PROTOCOL] = words
-            self.rows += _rows(self._own)
+            self.rows += card_rows(self._own)
             protocol = {"name": QUALITY_PROTOCOL, "description": words, "sample": self._sample}
             ref = _store(self._context, self._subject, protocol, n_items, self._own) if self._record else None
             if ref:
@@ -314,7 +265,7 @@ def _drift(context: Context, before: Subject, after: Subject, record: bool) -> V
     protocol = {"name": DRIFT_PROTOCOL, "description": words, "against": before.named.model.ref}
     ref = _store(context, after, protocol, n_items, measured) if record else None
     named = before.named, after.named
-    return VersionDrift(named[1].domain, named[0].ref, named[1].ref, words, n_items, ref, _rows(measured))
+    return VersionDrift(named[1].domain, named[0].ref, named[1].ref, words, n_items, ref, card_rows(measured))
 
 
 def _store(
@@ -336,28 +287,3 @@ def _store(
         parents=parents,
     )
     return context.registry.evaluations.add(new).ref
-
-
-def _rows(metrics: Sequence[MetricRecord]) -> list[CardRow]:
-    """Numbers beside what the catalogue says of them; a threshold is meant for the whole, not for a part."""
-    rows = []
-    for own in metrics:
-        definition = find(own.name)
-        if definition is None:
-            continue
-        threshold = definition.threshold if own.slice == "all" else None
-        rows.append(
-            CardRow(
-                dimension=definition.dimension,
-                metric=own.name,
-                slice=own.slice,
-                value=own.value,
-                low=own.low,
-                high=own.high,
-                unit=definition.unit,
-                better=definition.better,
-                threshold=threshold,
-                met=None if threshold is None else definition.meets(own.value),
-            )
-        )
-    return rows

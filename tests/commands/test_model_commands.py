@@ -12,6 +12,8 @@ from hubspoke.registry.records import ModelRecord
 from hubspoke.registry.store import Registry
 from hubspoke.retrieval.measurement import IndexRequest
 from hubspoke.workflows.answers import Recommendations, SearchResults
+from hubspoke.workflows.assessment.business import BusinessCard
+from hubspoke.workflows.assessment.records import CardRow
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.index_check import IndexCheck
@@ -20,7 +22,7 @@ from hubspoke.workflows.indexes import IndexAddition, IndexRefresh, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
-from hubspoke.workflows.quality import BusinessCard, CardRow, QualityCard, VersionDrift
+from hubspoke.workflows.quality import QualityCard, VersionDrift
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -331,9 +333,22 @@ def test_evaluate_drift(garden: Any, stand_in: Any) -> None:
 
 def test_evaluate_business(garden: Any, stand_in: Any) -> None:
     row = CardRow("business", "revenue_per_impression", "all", 0.12, 0.1, 0.14, "money", "higher", None, None)
-    told = ("garden:1", "garden", "weighted", 900, 4000, 612.5, 10.0, 0.01, "evaluation:garden/3", [row])
+    told = ("garden:1", "garden", False, "weighted", 900, 4000, None, 612.5, 10.0, 0.01, "evaluation:garden/3", [row])
     noun = stand_in("quality", BusinessCard(*told))
     shown = garden("evaluate", "business", "garden:1", "--log", "shown.csv", "--clip", "10")
     assert noun.calls == [("business", ("garden:1", "shown.csv", None), {"clip": 10.0, "record": True})]
     assert ["effective sample size", "612.5"] in shown.lines
     assert ["revenue_per_impression", "all", "0.12", "0.1", "0.14", "money", "-", "-"] in shown.lines
+
+
+def test_evaluate_business_without_a_log_is_a_simulation(garden: Any, stand_in: Any) -> None:
+    told = ("garden:1", "garden", True, "SIMULATION", 900, None, 950, None, None, None, None, [], ["no long tail"])
+    noun = stand_in("quality", BusinessCard(*told))
+    shown = garden("evaluate", "business", "garden:1", "--k", "5", "--no-record")
+    (verb, given, options), *_ = noun.calls
+    assert (verb, given) == ("simulated_business", ("garden:1", None))
+    assert (options["k"], options["record"], options["protocol"].name) == (5, False, "leave-one-out")
+    assert ["purchases", "950"] in shown.lines and ["note", "no long tail"] in shown.lines
+    assert not any(line[:1] == ["clip"] for line in shown.lines)
+    refused = garden("evaluate", "business", "garden:1", "--clip", "10")
+    assert refused.code == 2 and "give --log FILE too" in refused.err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError
 from hubspoke.evaluation.business import Earnings, business_metrics, simulated_metrics, top_sellers
-from hubspoke.evaluation.catalogue import CATALOGUE
+from hubspoke.evaluation.catalogue import CATALOGUE, SIMULATED
 from hubspoke.evaluation.off_policy import weigh
 
 SHOPPERS = np.array([1, 1, 2])
@@ -57,4 +57,6 @@ def test_a_simulation_by_hand() -> None:
 def test_everything_that_is_measured_is_defined() -> None:
     ones = np.ones(3)
     defined = {name for name, own in CATALOGUE.items() if own.dimension == "business"}
-    assert defined == set(business_metrics(weigh(SHOPPERS, ones, ones, floor=1), EARNED))
+    measured = {*business_metrics(weigh(SHOPPERS, ones, ones, floor=1), EARNED)}
+    simulated = {name.replace("@4", "@k") for name in simulated_metrics(SHOPPERS, ones, EARNED, 4)}
+    assert defined == measured | simulated and all(name.startswith(SIMULATED) for name in simulated)

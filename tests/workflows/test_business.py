@@ -1,12 +1,20 @@
 """What a version would have earned: read from a table, refused, recorded, and asked for by a gate."""
 
+import math
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-from hubspoke.errors import InvalidDataError
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.errors import InvalidDataError, UsageError
+from hubspoke.evaluation.protocols import Protocol
 from hubspoke.workflows.assessment.impressions import measure_log
+from hubspoke.workflows.assessment.simulation import split_purchases
 from hubspoke.workflows.workspace import Workspace
+
+WHOLE = SessionSettings(mode="per_user")
 
 
 def table(folder: Path, **columns: object) -> str:
@@ -84,3 +92,75 @@ def test_a_gate_asks_for_what_was_recorded(two_spokes: Workspace, tmp_path: Path
     assert found.passes and found.conditions[0].measured == pytest.approx(3.5)
     # What one version would have earned says nothing of another.
     assert not two_spokes.gate.check("garden", "garden:1").passes
+
+
+def _bought(*rows: tuple[object, ...]) -> pl.DataFrame:
+    """Events of a shopper each: user, item, day, type, value, and the cost of a piece is 1."""
+    columns = ("user_id", "item_id", "day", "event_type", "value")
+    frame = pl.DataFrame([dict(zip(columns, row, strict=True)) for row in rows])
+    times = pl.datetime(2026, 1, pl.col("day"), time_zone="UTC").dt.cast_time_unit("us")
+    return frame.with_columns(times.alias("timestamp"), position=None)
+
+
+def _split_of(events: pl.DataFrame, protocol: Protocol) -> tuple[list[tuple[object, ...]], list[str]]:
+    bought = events.with_row_index("row").filter(pl.col("event_type") == "purchase")
+    bought = bought.with_columns(revenue=pl.col("value"), cost=pl.when(pl.col("item_id") != "lid").then(1.0))
+    held_out, before = split_purchases(bought, events, protocol)
+    rows = held_out.select("user_id", "item_id", "revenue", "cost").sort("user_id", "item_id").rows()
+    return rows, before["item_id"].to_list()
+
+
+def test_what_is_held_out_is_the_last_event_or_a_window() -> None:
+    events = _bought(
+        ("ann", "pot", 1, "purchase", 5.0),
+        ("ann", "pan", 3, "purchase", 7.0),
+        ("ben", "pot", 2, "purchase", 5.0),
+        ("ben", "pot", 4, "view", None),  # what was bought last was looked at later
+        ("cem", "lid", 4, "purchase", 2.0),
+        ("cem", "pan", 4, "purchase", 7.0),
+        ("cem", "pan", 5, "purchase", 8.0),
+    )
+    assert _split_of(events, Protocol()) == (
+        [("ann", "pan", 7.0, 1.0), ("cem", "pan", 8.0, 1.0)],
+        ["pot", "pot", "lid", "pan"],
+    )
+    window = Protocol(
+        name="temporal", test_from=datetime(2026, 1, 3, tzinfo=UTC), test_until=datetime(2026, 1, 6, tzinfo=UTC)
+    )
+    assert _split_of(events, window) == (
+        [("ann", "pan", 7.0, 1.0), ("cem", "lid", 2.0, None), ("cem", "pan", 15.0, 2.0)],
+        ["pot", "pot"],
+    )
+
+
+def test_a_simulation_counts_what_was_bought_by_its_rank(
+    shop: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any
+) -> None:
+    shop.domain.add(
+        "sold", catalog, events.with_columns(event_type=pl.lit("purchase"), value=pl.lit(3.0)), sessions=WHOLE
+    )
+    shop.spoke.train("sold", config=tiny_spoke)
+    card = shop.quality.simulated_business("sold:1", k=5)
+    ranks, protocol = shop.evaluate.held_out("sold", "sold:1")
+    counted = [3.0 / math.log2(1 + math.ceil(rank)) / 5 if rank <= 5 else 0.0 for rank in ranks["rank"]]
+    (row,) = card.rows
+    assert (row.metric, row.value) == ("simulated_revenue_per_impression@5", pytest.approx(sum(counted) / len(counted)))
+    assert row.low is not None and row.low < row.value and card.simulated and card.n_purchases == len(counted)
+    assert (
+        card.protocol.startswith("SIMULATION on held-out purchases, lists of 5")
+        and protocol.describe() in card.protocol
+    )
+    assert card.notes == ("no more than 1,000 products had sold before, so there is no long tail",)
+    shop.gate.set("sold", minimum={"simulated_revenue_per_impression@5": 3.0})
+    asked = shop.gate.check("sold", "sold:1")
+    assert not asked.passes and asked.conditions[0].measured == pytest.approx(row.value)
+    index = shop.index.build("hub:1", domain="sold").ref
+    assert "run `hubspoke evaluate business hub:1 --domain sold`" in shop.gate.check("sold", index).remedy
+
+
+def test_without_purchases_there_is_nothing_to_simulate(shop: Workspace, events: pl.DataFrame) -> None:
+    shop.data.ingest("lamps", events=events.with_columns(event_type=pl.lit("view")))
+    with pytest.raises(InvalidDataError, match="tells the revenue of no purchase; give purchases a value"):
+        shop.quality.simulated_business("lamps:1")
+    with pytest.raises(UsageError, match="A list of 0 earns nothing"):
+        shop.quality.simulated_business("lamps:1", k=0)

@@ -9,7 +9,8 @@ from hubspoke.evaluation.catalogue import CATALOGUE, DRIFT
 from hubspoke.evaluation.space import hubness, isotropy
 from hubspoke.hub.drift import embedding_drift
 from hubspoke.retrieval.neighbours import nearest_others
-from hubspoke.workflows.quality import CardRow, QualityCard
+from hubspoke.workflows.assessment.records import CardRow
+from hubspoke.workflows.quality import QualityCard
 from hubspoke.workflows.served_index import open_index
 from hubspoke.workflows.workspace import Workspace
 
