@@ -34,10 +34,16 @@ def read_segments(
 ) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
     """Every segment with its events; `sealed` and `most` as of `read_pieces`."""
     for path, content in read_pieces(folder, sealed, most):
-        events, damaged = [], 0
-        for line in content.split(b"\n")[:-1]:
-            try:
-                events.append(identified(ShopperEvent.model_validate_json(line)))
-            except ValueError:  # pydantic's own is one
-                damaged += 1
+        events, damaged = parse_lines(content)
         yield Segment(path, len(events), damaged), events
+
+
+def parse_lines(content: bytes) -> tuple[list[ShopperEvent], int]:
+    """The events of some lines, and how many of these are none."""
+    events, damaged = [], 0
+    for line in content.split(b"\n")[:-1]:
+        try:
+            events.append(identified(ShopperEvent.model_validate_json(line)))
+        except ValueError:  # pydantic's own is one
+            damaged += 1
+    return events, damaged

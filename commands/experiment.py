@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,12 @@ from ..workflows.experiment_metrics import PER_SHOPPER
 from ..workflows.experiments import ExperimentResult
 from .call import Call, Noun
 from .options import choice, dry_run, duration, reason
-from .output import Columns, facts
+from .output import Columns, facts, records_table
+from .release import moved
+
+if TYPE_CHECKING:
+    from ..catalog.exposures import Arm
+    from ..workflows.experiment_reports import ExperimentReport
 
 
 @click.group(cls=Noun)
@@ -66,6 +72,41 @@ def stop(call: Call, ref: str, reason: str | None, dry_run: bool) -> None:
     call.show(call.workspace().experiments.stop(ref, reason=reason, dry_run=dry_run), _changed)
 
 
+@experiment.command(
+    example=("hubspoke experiment report garden", "hubspoke experiment report garden --impressions impressions.parquet")
+)
+@click.argument("ref", metavar="DOMAIN|REF")
+@click.option(
+    "--impressions", metavar="FILE", help="Write its impressions as Parquet, for `evaluate business --log FILE`."
+)
+@choice("--target", ("candidate", "control"), "Arm that those speak for, as if everybody saw it.")
+def report(call: Call, ref: str, impressions: str | None, target: Arm) -> None:
+    """How far an experiment has come: whether its split is sound, and what each arm's shoppers did.
+
+    Counted are shoppers whose window is over. `once` is an interval for a single look that was planned; `always` may be
+    looked at every day, and what decides is judged by it.
+    """
+    file = None if impressions is None else Path(impressions)
+    found = call.workspace().experiments.report(ref, impressions=file, target=target)
+    if file is not None:
+        call.note(f"Wrote {file}.")
+    call.show(found, _reported)
+
+
+@experiment.command(example='hubspoke experiment promote garden --reason "sells more"')
+@click.argument("ref", metavar="DOMAIN|REF")
+@reason
+@click.option("--override", is_flag=True, help="Promote it although it is not clearly better; needs --reason.")
+@dry_run
+def promote(call: Call, ref: str, reason: str | None, override: bool, dry_run: bool) -> None:
+    """Make the candidate live and end the experiment, if the split is sound and what decides is clearly better.
+
+    Otherwise, and where the category's gate is not met, it is refused with exit code 3.
+    """
+    found = call.workspace().experiments.promote(ref, reason=reason, override=override, dry_run=dry_run)
+    call.show(found, lambda made: f"{made.verdict}\n\n{moved(made.promotion)}")
+
+
 @experiment.command("list", example="hubspoke experiment list garden")
 @click.argument("domain", required=False)
 def list_(call: Call, domain: str | None) -> None:
@@ -100,3 +141,41 @@ def about(own: ExperimentRecord) -> list[tuple[str, object]]:
     shown = [("control", own.control), ("candidate", f"{own.candidate} for {own.share:.4g} of the shoppers")]
     began = [("decides", plan), ("started", own.started_at), ("by", own.actor), ("why", own.reason)]
     return [*shown, *began, ("stopped", own.stopped_at), ("by whom", own.stopped_by), ("because", own.stop_reason)]
+
+
+_EFFECTS: Columns = {
+    "metric": lambda row: f"{row.metric} *" if row.decides else row.metric,
+    "per": "per",
+    "control": "control",
+    "candidate": "candidate",
+    "difference": "difference",
+    "relative": lambda row: None if row.relative is None else f"{row.relative:+.1%}",
+    "once": lambda row: _interval(row.once),
+    "always": lambda row: _interval(row.always),
+    "clear": lambda row: None if row.reason else row.clear,
+}
+
+
+def _interval(found: tuple[float, float] | None) -> str | None:
+    return None if found is None else f"{found[0]:+.3g} to {found[1]:+.3g}"
+
+
+def _reported(found: ExperimentReport) -> str:
+    """The verdict, then what it rests on."""
+    own = found.experiment
+    split = (
+        None if found.mismatch_p is None else f"{'sound' if found.sound else 'UNSOUND'} (p = {found.mismatch_p:.3g})"
+    )
+    moments = [("as of", found.at), ("events until", found.events_until), ("live", found.live)]
+    counts = [("split", split), ("waiting", f"{found.waiting:,} shoppers, their window is not over")]
+    names = ("arm", "release", "share", "shoppers", "counted", "lists", "impressions", "elsewhere")
+    reasons = [f"{row.metric}: {row.reason}." for row in found.metrics if row.reason]
+    parts = [
+        found.verdict,
+        facts([("experiment", own.ref), *about(own), *moments, *counts]),
+        records_table(found.arms, {name: name for name in names}),
+        records_table(found.metrics, _EFFECTS),
+        "\n".join(reasons),
+        "\n".join(found.notes),
+    ]
+    return "\n\n".join(filter(None, parts))

@@ -82,6 +82,8 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "evaluate quality": "QualityCard",
     "evaluate run": "EvaluationResult",
     "experiment list": {"experiments": "list[ExperimentRecord]"},
+    "experiment promote": "ExperimentPromotion",
+    "experiment report": "ExperimentReport",
     "experiment start": "ExperimentResult",
     "experiment stop": "ExperimentResult",
     "gate check": "GateCheck",

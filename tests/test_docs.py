@@ -20,7 +20,7 @@ NO_DRY_RUN = """
     index show, index bench, index check, recommend,
     similar, search, explain, evaluate run, evaluate compare, evaluate quality, evaluate drift,
     evaluate business,
-    experiment list, gate show, gate check, gate history, rules show,
+    experiment list, experiment report, gate show, gate check, gate history, rules show,
     rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
     export, registry sql, registry current, launch report, data inspect, data formats, domain similar,
     serve, console, key list, rerank list, rerank show

@@ -87,6 +87,8 @@ gate history lamps
 promote lamps:2 --to candidate
 experiment start lamps --candidate lamps@candidate --share 0.1
 experiment list lamps
+experiment report lamps
+experiment promote lamps --override --reason story --dry-run
 experiment stop lamps --reason enough
 domain show lamps
 lineage show lamps

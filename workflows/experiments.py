@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..door import checked
-from ..errors import NotFoundError, UsageError
+from ..errors import NotFoundError, QualityGateError, UsageError
 from ..registry.kinds import DomainStatus, NodeKind
 from ..registry.records import ExperimentPlan, ExperimentRecord
 from ..registry.references import EXPERIMENT, LIVE
 from ..results import Record
 from .experiment_metrics import PER_SHOPPER, REVENUE
 from .gates import Gates
+from .releases import Promotion, promote
 from .targets import pointed_at
 
 if TYPE_CHECKING:
+    from ..catalog.exposures import Arm
     from .context import Context
+    from .experiment_reports import ExperimentReport
 
 WEEK = timedelta(days=7)
 
@@ -37,6 +41,19 @@ class ExperimentResult(Record):
     cached: bool = False
     dry_run: bool = False
     gate: str | None = None
+
+
+@dataclass(frozen=True)
+class ExperimentPromotion(Record):
+    """The candidate of an experiment made live, and the experiment, which has ended with that.
+
+    `overruled` is what spoke against it.
+    """
+
+    experiment: ExperimentRecord
+    promotion: Promotion
+    verdict: str
+    overruled: str | None = None
 
 
 @checked
@@ -86,6 +103,45 @@ class Experiments:
         if not cached and not dry_run:
             found = self._context.registry.experiments.stop(found.ref, self._context.actor, reason)
         return ExperimentResult(found, cached, dry_run)
+
+    def report(self, ref: str, *, impressions: Path | None = None, target: Arm = "candidate") -> ExperimentReport:
+        """How far an experiment, or that of a domain, has come: its split and how far its releases are apart.
+
+        `impressions` is a Parquet file to write for `quality.business`, with the probability of each list and that of a
+        policy that shows everybody the arm `target`.
+        """
+        from .experiment_reports import report
+
+        return report(self._context, self.find(ref), impressions, target)
+
+    def promote(
+        self, ref: str, *, reason: str | None = None, override: bool = False, dry_run: bool = False
+    ) -> ExperimentPromotion:
+        """Make the candidate live where its split is sound and what decides is clearly better, and end the experiment.
+
+        The gate is asked as by every promotion; `override`, with a reason, overrules both. What was killed between the
+        two is repeated.
+        """
+        from .experiment_reports import figure_of, report
+
+        if override and not (reason or "").strip():
+            raise UsageError("Overruling an experiment needs a reason, which the history keeps; give --reason TEXT.")
+        context, own = self._context, self.find(ref)
+        live = pointed_at(context.registry, own.domain, LIVE)
+        found = report(context, own)
+        against = None if live == own.candidate else _against(found)
+        if against and not override:
+            raise QualityGateError(
+                f"{against} Wait for more, end it with `hubspoke experiment stop {own.domain}`, or overrule it with "
+                "--override --reason TEXT."
+            )
+        told = f"{own.ref}: {figure_of(found)}"
+        why = "; ".join(filter(None, (told, against and f"overruled: {against}", reason)))
+        how: Any = {"override": override, "expected": live, "decided_by": own.ref, "dry_run": dry_run}
+        moved = promote(context, own.candidate, reason=why, **how)
+        if not dry_run:
+            own = context.registry.experiments.stop(own.ref, context.actor, f"{own.candidate} was promoted")
+        return ExperimentPromotion(own, moved, found.verdict, against)
 
     def list(self, domain: str | None = None) -> list[ExperimentRecord]:
         """Experiments, oldest first, of one domain if asked."""
@@ -139,3 +195,10 @@ class Experiments:
         return (
             f"{candidate} meets the gate now" if check.passes else f"{candidate} does not meet it now: {check.failed}"
         )
+
+
+def _against(found: ExperimentReport) -> str | None:
+    """Why what was found is no reason to promote the candidate; None where it is one."""
+    if found.live != found.experiment.control:
+        return f"{found.live} is live, and {found.experiment.ref} has compared with {found.experiment.control}."
+    return None if found.outcome == "better" else found.verdict
