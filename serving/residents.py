@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,8 +72,8 @@ class Residents:
             self._resident.move_to_end(place)
             return found
         version = self.heads.version(place)
-        failed = self.failures.get(place)
-        if failed is not None and failed.version == version and time.monotonic() < failed.at + failed.wait:
+        failed = self._failed_lately(place, version)
+        if failed is not None:
             raise failed.error.with_traceback(None)  # or each raise would make its traceback longer
         # Whoever goes away must not take the load from the others.
         return await asyncio.shield(self._begin(place, version))
@@ -97,22 +97,31 @@ class Residents:
     async def follow(self, heads: Heads) -> None:
         """Bring what is in memory up to where the aliases point now; each is served as it was until then.
 
-        An experiment begins when its candidate is in memory, so that nobody waits for that.
+        An experiment begins when its candidate is in memory, so that nobody waits for that; one that could not be
+        loaded is tried again.
         """
-        new = [place for place in heads.versions if place.is_candidate and place not in self.heads.versions]
-        await asyncio.gather(*(self._begin(place, heads.versions[place]) for place in new), return_exceptions=True)
+        candidates = [place for place in heads.versions if place.is_candidate]
+        await self._load_due(
+            heads, [place for place in candidates if place not in self.heads.versions or place in self.failures]
+        )
         self.heads = heads
         self.failures = {place: own for place, own in self.failures.items() if place in heads.versions}
         for place in [place for place in self._resident if place not in heads.versions]:
             del self._resident[place]  # its last answers hold it
         stale = [place for place, own in self._resident.items() if own.version != heads.versions[place]]
-        due = [place for place in stale if self._is_due(place)]
-        await asyncio.gather(*(self._begin(p, heads.versions[p]) for p in due), return_exceptions=True)
+        await self._load_due(heads, stale)
 
-    def _is_due(self, place: Place) -> bool:
+    async def _load_due(self, heads: Heads, places: Sequence[Place]) -> None:
+        """Load places as they are wanted, but for those that failed only just now."""
+        due = [place for place in places if not self._failed_lately(place, heads.versions[place])]
+        await asyncio.gather(*(self._begin(place, heads.versions[place]) for place in due), return_exceptions=True)
+
+    def _failed_lately(self, place: Place, version: Version) -> Failure | None:
+        """Why a version is not tried now; None where it may be."""
         failed = self.failures.get(place)
-        again = failed is None or failed.version != self.heads.versions[place]
-        return again or time.monotonic() >= failed.at + failed.wait  # type: ignore[union-attr]
+        if failed is None or failed.version != version or time.monotonic() >= failed.at + failed.wait:
+            return None
+        return failed
 
     def _begin(self, place: Place, version: Version) -> asyncio.Task[Resident]:
         """The load of a place, under way."""

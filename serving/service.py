@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -95,10 +96,10 @@ class Service:
         """Who answers for an alias, or in the candidate's arm the candidate; live where that cannot be loaded."""
         if assignment is not None and assignment.arm == "candidate":
             place = Place.candidate(self.residents.heads.experiments[domain])
-            try:
-                return await self.residents.get(place.domain, place.alias)
-            except Exception:  # it was logged when it could not be loaded
-                self.metrics.unserved_candidates.labels(domain).inc()
+            with suppress(Exception):  # it was logged when it could not be loaded
+                if place not in self.residents.failures or self.residents.peek(place):
+                    return await self.residents.get(place.domain, place.alias)
+            self.metrics.unserved_candidates.labels(domain).inc()
         return await self.residents.get(domain, alias)
 
     async def _follow(self) -> None:

@@ -104,6 +104,32 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving_and_is_tried
     running(test)
 
 
+def test_a_candidate_is_in_memory_before_its_experiment_begins_and_tried_again_where_it_is_not(monkeypatch) -> None:
+    place = Place("a", "experiment/1")
+
+    async def test(residents: Residents, loads: Loads) -> None:
+        moment = [0.0]
+        monkeypatch.setattr(module.time, "monotonic", lambda: moment[0])
+        version = Version("release:a/9", None, None)
+        compared = Heads({**heads(a=1).versions, place: version})
+        loads.damaged.add("release:a/9")
+        for now, tries in ((0.0, 1), (0.9, 1), (1.0, 2), (2.9, 2), (3.0, 3)):
+            moment[0] = now
+            await residents.follow(compared)
+            assert loads.asked.count("release:a/9") == tries and residents.peek(place) is None
+        loads.damaged.clear()
+        residents.heads, residents.failures = heads(a=1), {}
+        beginning = asyncio.create_task(residents.follow(compared))
+        await asyncio.sleep(0)
+        assert residents.is_loading(place) and place not in residents.heads.versions
+        await beginning
+        assert residents.peek(place).ref == "release:a/9" and place in residents.heads.versions
+        await residents.follow(heads(a=1))
+        assert residents.peek(place) is None and not residents.failures
+
+    running(test)
+
+
 def test_what_cannot_be_loaded_at_all_is_told_to_whoever_asks_without_trying_each_time() -> None:
     async def test(residents: Residents, loads: Loads) -> None:
         loads.damaged.add("release:a/1")
