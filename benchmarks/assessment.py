@@ -13,6 +13,7 @@ from typing import Any
 
 from hubspoke.demo.complete_journey import department_events, department_items
 from hubspoke.demo.run import SESSIONS
+from hubspoke.errors import InvalidDataError
 from hubspoke.evaluation.catalogue import CATALOGUE, DIMENSIONS, find
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.workflows.workspace import Workspace
@@ -28,7 +29,14 @@ SPOKE: Mapping[str, Any] = {"attributes": {}}
 PARTS = ("all", "behaviour", "content", "text", "image", "attributes", "head", "torso", "tail", "cold")
 IN_PARTS = ("partition_isotropy", "mean_cosine", "effective_rank", "hubness", "anti_hubs", "same_category")
 # Lists of other lengths say little more in a table.
-SHOWN = ("hr@10", "recall@10", "ndcg@10")
+SHOWN = (
+    "hr@10",
+    "recall@10",
+    "ndcg@10",
+    "simulated_revenue_per_impression@10",
+    "simulated_margin_per_impression@10",
+    "simulated_tail_revenue_share@10",
+)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -63,6 +71,10 @@ def _assessed(ws: Workspace, name: str, epochs: int, protocol: Protocol) -> dict
     config = {**SPOKE, "training": {"max_epochs": epochs}}
     first = str(ws.spoke.train(name, config=config).ref)
     card = ws.quality.card(first, protocol=protocol).to_dict()
+    try:
+        card["rows"] += ws.quality.simulated_business(first, protocol=protocol).to_dict()["rows"]
+    except InvalidDataError as error:  # reviews are no purchases, and a catalog may tell no price
+        card["notes"] += [f"business: {error}"]
     second = str(ws.spoke.train(name, config={"seed": 1}, parent=first).ref)
     drift = ws.quality.drift(first, second).to_dict()
     return {**card, "rows": card["rows"] + drift["rows"], "drifted_to": second}
@@ -72,8 +84,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     """One table for each dimension, categories side by side, and one of parts and slices."""
     cards = report["cards"]
     head = f"{report['protocol']}; preset {report['preset']}, at most {report['epochs']} epochs; {report['date']}."
-    tables = [_dimension(cards, dimension) for dimension in DIMENSIONS if dimension != "business"]
-    return "\n\n".join([head, *tables, _parts(cards)])
+    tables = [_dimension(cards, dimension) for dimension in DIMENSIONS]
+    notes = [f"{name}: {note}" for name, card in cards.items() for note in card["notes"]]
+    return "\n\n".join([head, *filter(None, tables), _parts(cards), *notes])
 
 
 def _dimension(cards: Mapping[str, Any], dimension: str) -> str:
@@ -84,7 +97,7 @@ def _dimension(cards: Mapping[str, Any], dimension: str) -> str:
             continue
         wanted = "-" if definition.threshold is None else f"{definition.threshold:g}"
         rows.append([metric, definition.better, wanted, *(_cell(card, "all", metric) for card in cards.values())])
-    return _table([dimension, "better", "threshold", *cards], rows)
+    return _table([dimension, "better", "threshold", *cards], rows) if rows else ""
 
 
 def _metrics(cards: Mapping[str, Any], dimension: str) -> list[str]:
