@@ -67,6 +67,12 @@ class Connection:
             raise ConnectionError("the service closed the connection")
         self._buffer += read
 
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
     def kill(self, request: bytes) -> None:
         """Go away in the midst of a request, or before its answer."""
         self._socket.sendall(request[: random.choice((len(request) // 2, len(request)))])
