@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from ..errors import HubspokeError
 from ..serving.problems import ProblemError
@@ -15,14 +16,16 @@ from .asking import SignInNeededError
 from .desk import Desk
 from .door import Door
 from .pages import ROUTERS
-from .rendering import STATIC, address, error_page
+from .rendering import STATIC, address, error_page, read_templates
 from .settings import PREFIX, ConsoleSettings
 
 
 def create_console(desk: Desk) -> FastAPI:
     """The pages over a desk."""
     app = FastAPI(title="hubspoke console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # Pages are not compressed: how long one is would tell of the token in it beside words that others put there.
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC)), name="static")
+    read_templates()
     for router in ROUTERS:
         app.include_router(router)
 

@@ -40,6 +40,14 @@ def page(request: Request, template: str, status: int = 200, **found: Any) -> HT
     return HTMLResponse(_render(request.scope, template, found), status)
 
 
+@cache
+def read_templates() -> None:
+    """Compile every template, so that nobody's first page waits for it."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+
+
 def error_page(scope: Scope, error: Exception) -> Response:
     """What went wrong, in one sentence that ends in the remedy; a part of a page where a part was asked for."""
     problem = problem_of(error)

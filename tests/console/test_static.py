@@ -35,3 +35,11 @@ def test_files_are_named_by_their_content(visitor: TestClient) -> None:
 def test_nothing_of_ours_asks_another_server() -> None:
     for path in Path(STATIC).glob("*.*s"):
         assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8")), path
+
+
+def test_what_is_shipped_is_compressed_and_pages_are_not(visitor: TestClient) -> None:
+    page = visitor.get("/console/")
+    assert "content-encoding" not in page.headers
+    shipped = visitor.get("/console/static/vendor/cytoscape.min.js")
+    assert shipped.headers["content-encoding"] == "gzip" and "content-security-policy" in shipped.headers
+    assert shipped.content == (STATIC / "vendor" / "cytoscape.min.js").read_bytes()
