@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from sqlalchemy import false, insert, select
+
 from .database import Database, DatabaseUrl
 from .lineage.store import LineageStore
 from .locks import AdvisoryLock, FileLock, Lock, held
 from .records import AnyRecord, NodeRecord
 from .references import Reference
 from .rows import find_node, read_node
+from .schema import Node
 from .stores.aliases import AliasStore
 from .stores.artifacts import ArtifactRows
 from .stores.domains import DomainStore
@@ -65,6 +68,12 @@ class Registry(AbstractContextManager["Registry"]):
     def close(self) -> None:
         """Close every connection."""
         self.database.close()
+
+    def require_writable(self) -> None:
+        """Refuse, before work that takes long, to store what could not be stored."""
+        with self.database.write() as session:
+            # No row, but the database is asked what it asks of any: the place, the right to it and a writable disk.
+            session.execute(insert(Node).from_select([Node.id], select(Node.id).where(false()), include_defaults=False))
 
     def resolve(self, ref: str | Reference) -> NodeRecord:
         """The node that a reference points at, aliases and `latest` followed."""

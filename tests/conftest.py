@@ -14,6 +14,7 @@ import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from hubspoke.registry.store import Registry
 from hubspoke.registry.stores.evaluations import NewEvaluation
 from hubspoke.registry.stores.indexes import NewIndex
 from hypothesis import settings
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 
 # The same examples in every run, and no example fails for being slow on a busy machine.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -315,6 +316,26 @@ def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         return SequenceStream(files, shard_events)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def read_only() -> Callable[[Registry], Any]:
+    """Has the database of a registry take nothing for the length of a block, as one on a read-only mount does."""
+
+    @contextmanager
+    def within(registry: Registry) -> Iterator[None]:
+        engine = registry.database.engine
+        before, after = "PRAGMA query_only=ON", "PRAGMA query_only=OFF"
+        if not registry.database.is_sqlite:
+            before, after = "SET TRANSACTION READ ONLY", "ROLLBACK"
+        listen = {"checkout": lambda own, *_: own.execute(before), "checkin": lambda own, *_: own.execute(after)}
+        for name, call in listen.items():
+            event.listen(engine, name, call)
+        yield
+        for name, call in listen.items():
+            event.remove(engine, name, call)
+
+    return within
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ class Context:
         LockedError where another holds it, IncompatibleError where the store is another registry's.
         """
         with self.registry.lock(name) as held:
-            self.ownership.claim()
+            self.require_writable()
             self._locks.append(held)
             try:
                 yield held
@@ -142,9 +142,19 @@ class Context:
     @contextmanager
     def stage(self) -> Iterator[Path]:
         """An empty directory inside the store to write files into; IncompatibleError where it is another registry's."""
-        self.ownership.claim()
+        self.require_writable()
         with self.artifacts.stage() as staged:
             yield staged
+
+    def require_writable(self) -> None:
+        """Refuse, before work that takes long, what the registry could not keep; IncompatibleError as `stage` has."""
+        self.registry.require_writable()
+        self.ownership.claim()
+
+    def require_storable(self) -> None:
+        """Refuse as `require_writable` does, and where the store could not take an artifact."""
+        with self.stage():
+            pass
 
     def commit(self, staged: Path, kind: str) -> StoredArtifact:
         """Make the staged directory an artifact of this registry; the row that refers to it has to be written next."""

@@ -138,7 +138,7 @@ class Evaluations:
         subjects = [self._subject(domain, model) for model in models]
         # Whatever may be refused is refused before the first ranking, which can take minutes.
         if record:
-            self._context.ownership.claim()
+            self._context.require_storable()
         measured_by = _require_measurable(subjects, dataset, protocol)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:

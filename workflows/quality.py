@@ -97,6 +97,8 @@ class Quality:
         if unknown:
             raise UsageError(f"There is no dimension {unknown[0]!r}; name some of {', '.join(DIMENSIONS)}.")
         named = find_named(self._context, ref, domain)
+        if record:
+            self._context.require_writable()
         subject = load_subject(self._context, named, events)
         card = _Card(self._context, subject, protocol, sample, record)
         for name, measure in card.measures.items():
@@ -119,6 +121,8 @@ class Quality:
         before, after = (find_named(self._context, ref, domain) for ref in (a, b))
         if before.domain != after.domain:
             raise UsageError(f"{a} serves {before.domain} and {b} {after.domain}; name two versions of one category.")
+        if record:
+            self._context.require_writable()
         earlier, later = (load_subject(self._context, named, events) for named in (before, after))
         return _drift(self._context, earlier, later, record)
 

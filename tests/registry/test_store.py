@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.errors import HubspokeError, NotFoundError, UsageError
 from hubspoke.registry.records import DomainCounts, DomainRecord, ModelRecord, ReleaseRecord, SnapshotRecord
 from hubspoke.registry.store import Registry
 
@@ -39,6 +39,16 @@ def test_every_reference_resolves_to_its_node_and_record(garden) -> None:
 def test_a_reference_to_nothing_says_what_there_is(garden, reference: str, sentence: str) -> None:
     with pytest.raises(NotFoundError, match=sentence):
         garden.registry.resolve(reference)
+
+
+def test_what_takes_nothing_says_so_before_anything_is_stored(garden, read_only) -> None:
+    registry: Registry = garden.registry
+    before = registry.lineage.upstream("hub:1")
+    registry.require_writable()
+    with read_only(registry), pytest.raises(HubspokeError, match=r"cannot be written; give this user write access"):
+        registry.require_writable()
+    registry.require_writable()
+    assert registry.lineage.upstream("hub:1") == before
 
 
 def test_domains_are_listed_with_counts_and_what_is_live(garden) -> None:

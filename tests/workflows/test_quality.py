@@ -1,15 +1,18 @@
 """Assessments: cards of spokes, hubs and indexes, drift between versions, what is recorded, and what is refused."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hubspoke.errors import InvalidDataError, NotFoundError, QualityGateError, UsageError
+from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, QualityGateError, UsageError
 from hubspoke.evaluation.catalogue import CATALOGUE, DRIFT
 from hubspoke.evaluation.space import hubness, isotropy
 from hubspoke.hub.drift import embedding_drift
 from hubspoke.retrieval.neighbours import nearest_others
 from hubspoke.workflows.assessment.records import CardRow
+from hubspoke.workflows.evaluations import Evaluations
 from hubspoke.workflows.quality import QualityCard
 from hubspoke.workflows.served_index import open_index
 from hubspoke.workflows.workspace import Workspace
@@ -75,6 +78,39 @@ def test_a_version_is_refused_for_its_hubs_and_for_its_drift(second: Workspace) 
     told = embedding_drift(after.index.vectors()[:, :width], before.index.vectors()[:, :width])
     assert found["behaviour", "drift"].value == pytest.approx(told["distance"], abs=1e-5)
     assert found["behaviour", "neighbours_kept@10"].value == pytest.approx(told["neighbours@10"], abs=1e-5)
+
+
+def test_what_cannot_be_stored_is_refused_before_it_is_measured(
+    second: Workspace, read_only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quality, log = second.quality, tmp_path / "log.csv"
+    log.write_text("user_id,revenue,logged,target\n" + "".join(f"u{n},{n % 7},0.5,0.5\n" for n in range(200)))
+
+    def measured(record: bool) -> list[Callable[[], Any]]:
+        return [
+            lambda: quality.card("lamps:2", dimensions=["intrinsic"], record=record),
+            lambda: quality.drift("lamps:1", "lamps:2", record=record),
+            lambda: quality.business("lamps:2", log, record=record),
+            lambda: quality.simulated_business("lamps:2", record=record),
+            lambda: second.evaluate.run("lamps", "popularity", record=record),
+        ]
+
+    with read_only(second.registry):
+        for call in measured(record=False):
+            assert call()
+        with monkeypatch.context() as patch:
+            # Whatever is measured reads one of these.
+            for place in ("subject.load_subject", "business.measure_log", "business.simulate"):
+                patch.setattr(f"hubspoke.workflows.assessment.{place}", lambda *_: pytest.fail("it was measured first"))
+            patch.setattr(Evaluations, "_measure", lambda *_: pytest.fail("it was ranked first"))
+            for call in measured(record=True):
+                with pytest.raises(HubspokeError, match="cannot be written; give this user write access"):
+                    call()
+    second.artifacts.root.joinpath("staging").rmdir()
+    second.artifacts.root.joinpath("staging").write_text("in the way")
+    with pytest.raises(HubspokeError), monkeypatch.context() as patch:
+        patch.setattr(Evaluations, "_measure", lambda *_: pytest.fail("it was ranked first"))
+        second.evaluate.run("lamps", "popularity")
 
 
 def test_a_version_has_not_gone_from_itself(shop: Workspace) -> None:

@@ -53,7 +53,7 @@ def from_log(
     """The card that a table of impressions supports."""
     named = find_named(context, ref, domain)
     if record:
-        context.ownership.claim()
+        context.require_writable()
     measured = measure_log(log, clip)
     weighted = measured.weighted
     clipping = "no clip" if clip is None else f"clip {clip:g}"
@@ -95,7 +95,7 @@ def simulated(
         raise UsageError(f"A list of {k} earns nothing; give a k of at least 1.")
     named = find_named(context, ref, domain)
     if record:
-        context.ownership.claim()
+        context.require_writable()
     found = simulate(context, named, protocol, k, events)
     words = f"SIMULATION on held-out purchases, lists of {k}, place r looked at by 1 / log2(1 + r), "
     words += found.protocol.describe()
