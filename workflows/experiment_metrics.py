@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-REVENUE = "revenue"
+REVENUE, TAIL_SHARE = "revenue", "tail_revenue_share"
 # Of each exposed shopper within the window; any of them can decide.
 PER_SHOPPER: Mapping[str, str] = {
-    "revenue": "what the shopper's purchases came to",
+    REVENUE: "what the shopper's purchases came to",
     "margin": "the same less the cost of what was bought",
     "purchases": "purchases",
     "buyers": "1 where anything was bought, so that the mean is the share of buyers",
     "clicks": "products of the experiment's lists that the shopper clicked or viewed there",
 }
-# Sums of all shoppers over the products that were shown to them.
-PER_IMPRESSION: Mapping[str, str] = {
-    "click_rate": "clicks",
-    "revenue_per_impression": "revenue of purchases that name the list which the product stood in",
+# Sums over sums of all shoppers: of what, over what; columns of `shopper_outcomes`.
+RATIOS: Mapping[str, tuple[str, str]] = {
+    "click_rate": ("clicks", "impressions"),
+    "revenue_per_impression": ("listed_revenue", "impressions"),
+    TAIL_SHARE: ("tail_revenue", "revenue"),
 }

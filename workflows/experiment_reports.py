@@ -13,6 +13,7 @@ import polars as pl
 
 from ..arrays import DoubleArray
 from ..catalog.exposures import ARMS, Arm, read_exposures
+from ..catalog.purchases import purchases
 from ..errors import InvalidDataError, UsageError
 from ..evaluation.experiments import MISMATCH, effect, mismatch
 from ..files import atomic_path
@@ -20,7 +21,8 @@ from ..registry.records import ExperimentRecord
 from ..registry.references import LIVE
 from ..results import Record
 from .datasets import find_snapshot, read_table
-from .experiment_metrics import PER_IMPRESSION, PER_SHOPPER
+from .experiment_metrics import PER_SHOPPER, RATIOS, TAIL_SHARE
+from .long_tail import NO_TAIL, popular_products
 from .shopper_actions import shopper_actions
 from .shopper_outcomes import Outcomes
 from .targets import pointed_at
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
 # Shoppers of each arm without whom nothing is decided: the intervals are those of large samples.
 LEAST = 100
 Outcome = Literal["nothing", "unsound", "early", "unmeasured", "open", "better", "worse"]
+Per = Literal["shopper", "impression", "revenue"]
 Interval = tuple[float, float]
-# Columns of the outcomes that a metric is a ratio of, where it is none of a shopper's own.
-_RATIOS = {"click_rate": "clicks", "revenue_per_impression": "listed_revenue"}
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class ExperimentArm(Record):
 
 @dataclass(frozen=True)
 class MetricEffect(Record):
-    """One number of both arms, per shopper or per impression, and how far they are apart.
+    """One number of both arms, per shopper, impression or unit of revenue, and how far they are apart.
 
     `once` is the 95 % interval of the difference for one look that was planned, `always` that for all looks together.
     Without numbers `reason` says why.
     """
 
     metric: str
-    per: Literal["shopper", "impression"]
+    per: Per
     decides: bool
     control: float | None = None
     candidate: float | None = None
@@ -140,8 +141,16 @@ def _outcomes(context: Context, own: ExperimentRecord) -> tuple[Outcomes, tuple[
     last = found.actions["timestamp"].max()
     notes = (*found.notes, *([f"{log.damaged} lines of the log are no exposures."] if log.damaged else []))
     window = timedelta(seconds=own.window_seconds)
-    made = Outcomes(exposures, found.actions, items, window, at)
+    made = Outcomes(exposures, found.actions, items, window, at, _popular(found.bought_before, items))
     return made, notes, last if isinstance(last, datetime) else None
+
+
+def _popular(bought_before: pl.DataFrame, items: pl.DataFrame) -> frozenset[str] | None:
+    try:
+        bought = purchases(bought_before, items)
+    except InvalidDataError:  # prices that cannot be added rank nothing
+        return None
+    return popular_products(bought.filter(pl.col("revenue").is_not_null()))
 
 
 _NO_ITEMS = pl.DataFrame(
@@ -162,23 +171,24 @@ def _arm(outcomes: Outcomes, own: ExperimentRecord, arm: Arm) -> ExperimentArm:
 def _effects(outcomes: Outcomes, own: ExperimentRecord) -> tuple[MetricEffect, ...]:
     missing = _missing(outcomes)
     made = []
-    for metric in (*PER_SHOPPER, *PER_IMPRESSION):
-        per: Literal["shopper", "impression"] = "shopper" if metric in PER_SHOPPER else "impression"
+    for metric in (*PER_SHOPPER, *RATIOS):
+        per: Per = "shopper" if metric in PER_SHOPPER else "revenue" if metric == TAIL_SHARE else "impression"
         row = MetricEffect(metric, per, metric == own.metric, reason=missing.get(metric))
         made.append(row if row.reason else _compared(outcomes.table, own, row))
     return tuple(made)
 
 
 def _compared(table: pl.DataFrame, own: ExperimentRecord, row: MetricEffect) -> MetricEffect:
-    before, after = (_column(table, arm, _RATIOS.get(row.metric, row.metric)) for arm in ARMS)
-    sizes = [_column(table, arm, "impressions") if row.per == "impression" else None for arm in ARMS]
+    over, under = RATIOS.get(row.metric, (row.metric, None))
+    before, after = (_column(table, arm, over) for arm in ARMS)
+    sizes = [None if under is None else _column(table, arm, under) for arm in ARMS]
     for arm, values in zip(ARMS, (before, after), strict=True):
         if len(values) < 2:
             return replace(row, reason=f"fewer than two shoppers of {arm} have had their window")
     try:
         found = effect(before, after, own.planned, control_sizes=sizes[0], treatment_sizes=sizes[1])
     except InvalidDataError:  # a ratio to nothing
-        return replace(row, reason="nothing was shown")
+        return replace(row, reason=f"there is no {'revenue' if row.per == 'revenue' else 'impression'} in an arm")
     control, candidate, difference = found.control.value, found.treatment.value, found.once.value
     relative = difference / control if control else None
     once, always = ((interval.low, interval.high) for interval in (found.once, found.always))
@@ -194,9 +204,11 @@ def _missing(outcomes: Outcomes) -> dict[str, str]:
     """Metrics that what is known does not tell, and why."""
     bought, found = outcomes.bought, {}
     if outcomes.unpriced:
-        found = dict.fromkeys(("revenue", "margin", "revenue_per_impression"), outcomes.unpriced)
+        found = dict.fromkeys(("revenue", "margin", "revenue_per_impression", TAIL_SHARE), outcomes.unpriced)
     if without := bought.filter(pl.col("cost").is_null() | pl.col("revenue").is_null()).height:
         found.setdefault("margin", f"{without} of {bought.height} purchases have no known cost or revenue")
+    if outcomes.popular is None:
+        found.setdefault(TAIL_SHARE, NO_TAIL)
     if not outcomes.names_lists:
         says = "no event names a list of the experiment; send its recommendation_id with what follows it"
         found |= dict.fromkeys(("clicks", "click_rate"), says)

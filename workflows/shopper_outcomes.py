@@ -28,6 +28,7 @@ class Outcomes:
     items: pl.DataFrame  # the catalog
     window: timedelta
     at: datetime
+    popular: frozenset[str] | None = None  # products that are no long tail; None where there is none
 
     @cached_property
     def lists(self) -> pl.DataFrame:
@@ -109,6 +110,7 @@ class Outcomes:
     @cached_property
     def table(self) -> pl.DataFrame:
         """A row for each of them: `arm`, `impressions` and what was done, 0 where nothing was."""
+        popular = pl.Series(sorted(self.popular or ()), dtype=pl.String).implode()
         revenue, cost = pl.col("revenue").fill_null(0.0), pl.col("cost").fill_null(0.0)
         parts = [
             self.shown.group_by("shopper").agg(pl.col("items").list.len().sum().alias("impressions")),
@@ -118,6 +120,7 @@ class Outcomes:
                 revenue.sum(),
                 (revenue - cost).sum().alias("margin"),
                 revenue.filter(pl.col("listed")).sum().alias("listed_revenue"),
+                revenue.filter(~pl.col("item_id").is_in(popular)).sum().alias("tail_revenue"),
             ),
         ]
         made = self.counted

@@ -109,6 +109,7 @@ def test_a_handful_by_hand(handful: Shop) -> None:
         "clicks": (0.5, 0.5),
         "click_rate": (pytest.approx(1 / 5), pytest.approx(1 / 3)),
         "revenue_per_impression": (pytest.approx(4 / 5), pytest.approx(19.9 / 3)),
+        "tail_revenue_share": (None, None),
     }
     revenue = found.deciding
     assert (revenue.metric, revenue.per, revenue.difference) == ("revenue", "shopper", pytest.approx(4.95))
@@ -117,6 +118,7 @@ def test_a_handful_by_hand(handful: Shop) -> None:
     assert revenue.once == (pytest.approx(4.95 - reach), pytest.approx(4.95 + reach))
     assert revenue.always[0] < revenue.once[0] and not revenue.clear
     assert found.metrics[1].reason == "3 of 3 purchases have no known cost or revenue"
+    assert found.metrics[-1].reason == "no more than 1,000 products had sold before, so there is no long tail"
     assert (found.outcome, found.verdict) == (
         "early",
         "Too early: the window of 2 shoppers of control and 2 of candidate is over, and 100 of each are the least.",
@@ -132,6 +134,17 @@ def test_an_ingest_of_the_log_changes_nothing(handful: Shop) -> None:
     after = handful.report()
     assert (after.metrics, after.arms) == (before.metrics, before.arms)
     assert after.events_until == before.events_until == START + timedelta(minutes=62)
+
+
+def test_the_long_tail_is_what_had_not_sold_best_before(handful: Shop) -> None:
+    # A thousand products, spade among them, sold for more than rose did; ann bought it for 4 of 10.
+    handful.did(
+        *(("zed", "purchase", -9, {"item_id": f"old-{n}", "value": 8.0}) for n in range(998)),
+        *(("zed", "purchase", -9, {"item_id": item, "value": 8.0}) for item in ("spade", "pot")),
+        ("zed", "purchase", -9, {"item_id": "rose", "value": 7.0}),
+    )
+    row = handful.report().metrics[-1]
+    assert (row.metric, row.per, row.control, row.candidate) == ("tail_revenue_share", "revenue", 0.4, 0.0)
 
 
 def test_nothing_is_said_of_nobody(two: Workspace) -> None:

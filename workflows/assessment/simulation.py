@@ -15,10 +15,11 @@ import polars as pl
 
 from ...catalog.purchases import purchases
 from ...errors import InvalidDataError
-from ...evaluation.business import TOP_SELLERS, Earnings, simulated_metrics, top_sellers
+from ...evaluation.business import Earnings, simulated_metrics
 from ...registry.records import MetricRecord, SnapshotRecord
 from ..datasets import find_snapshot, read_table
 from ..evaluations import Evaluations
+from ..long_tail import NO_TAIL, popular_products
 from .records import metric_records
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def simulate(context: Context, named: Named, protocol: Protocol | None, k: int, 
         raise InvalidDataError(
             f"Nothing that {measured_by.describe()} holds out is a purchase with a revenue; choose another protocol."
         )
-    popular, left_out = _popular(before), ranks.height - rows.height
+    popular, left_out = popular_products(before), ranks.height - rows.height
     shoppers = rows["user_id"].rank("dense").cast(pl.Int64).to_numpy()
     found = simulated_metrics(shoppers, rows["rank"].to_numpy(), _earnings(rows, popular), k)
     return Simulation(
@@ -94,13 +95,6 @@ def split_purchases(
     return bought.filter(inside).group_by(KEY).agg(pl.sum("revenue"), cost), bought.filter(pl.col("timestamp") < start)
 
 
-def _popular(before: pl.DataFrame) -> frozenset[str] | None:
-    """The best-selling products of the time before; None where all that sold are among them."""
-    if before["item_id"].n_unique() <= TOP_SELLERS:
-        return None
-    return top_sellers(before["item_id"].to_list(), before["revenue"].to_numpy())
-
-
 def _earnings(rows: pl.DataFrame, popular: frozenset[str] | None) -> Earnings:
     revenue = rows["revenue"].to_numpy()
     margin = None if rows["cost"].null_count() else revenue - rows["cost"].to_numpy()
@@ -110,6 +104,6 @@ def _earnings(rows: pl.DataFrame, popular: frozenset[str] | None) -> Earnings:
 
 def _notes(popular: frozenset[str] | None, left_out: int, n_held_out: int) -> Iterator[str]:
     if popular is None:
-        yield f"no more than {TOP_SELLERS:,} products had sold before, so there is no long tail"
+        yield NO_TAIL
     if left_out:
         yield f"{left_out:,} of {n_held_out:,} held-out events are no purchases with a revenue, and are left out"
