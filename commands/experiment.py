@@ -12,7 +12,7 @@ from ..registry.records import ExperimentRecord
 from ..workflows.experiment_metrics import PER_SHOPPER
 from ..workflows.experiments import ExperimentResult
 from .call import Call, Noun
-from .options import choice, dry_run, duration, reason
+from .options import choice, dry_run, duration, reason, span
 from .output import Columns, facts, records_table
 from .release import moved
 
@@ -137,7 +137,7 @@ def _changed(result: ExperimentResult) -> str:
 
 def about(own: ExperimentRecord) -> list[tuple[str, object]]:
     """What was decided before an experiment started, and when it began and ended."""
-    plan = f"{own.metric} of {own.planned:,} shoppers, each for {timedelta(seconds=own.window_seconds)}"
+    plan = f"{own.metric} of {own.planned:,} shoppers, each for {span(own.window_seconds)}"
     shown = [("control", own.control), ("candidate", f"{own.candidate} for {own.share:.4g} of the shoppers")]
     began = [("decides", plan), ("started", own.started_at), ("by", own.actor), ("why", own.reason)]
     return [*shown, *began, ("stopped", own.stopped_at), ("by whom", own.stopped_by), ("because", own.stop_reason)]

@@ -95,6 +95,13 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_SPANS[match[2]]: float(match[1])})
 
 
+def span(seconds: float) -> str:
+    """The same as it would be written, in the largest unit that goes into it: 604,800 seconds are `7d`."""
+    sizes = {"d": 86_400, "h": 3_600, "m": 60}
+    unit = next((name for name, size in sizes.items() if seconds % size == 0), "s")
+    return f"{seconds / sizes.get(unit, 1):.15g}{unit}"
+
+
 _SPANS = {span[0]: span for span in ("seconds", "minutes", "hours", "days", "weeks")}
 
 

@@ -224,6 +224,12 @@ class Domains:
         cached = domain.status == ("active" if restore else "archived")
         if not dry_run and not cached:
             domain = self._context.registry.domains.archive(name, archived=not restore)
+            running = self._context.registry.experiments.running(name)
+            if running is not None and not restore:
+                self._context.progress.note(
+                    f"{running.ref} still runs, and nobody takes part while {name} is archived; "
+                    f"`hubspoke experiment stop {name}` ends it."
+                )
         return DomainArchived(domain, cached, dry_run)
 
 

@@ -26,7 +26,7 @@ def test_one_is_started_listed_and_stopped(tried: Any) -> None:
     made = tried(*start, "--reason", "new spoke", "--planned", "500")
     assert made.out.startswith("experiment:garden/1 runs.\n")
     assert ["candidate", "release:garden/2 for 0.1 of the shoppers"] in made.lines
-    assert ["decides", "revenue of 500 shoppers, each for 1:30:00"] in made.lines
+    assert ["decides", "revenue of 500 shoppers, each for 90m"] in made.lines
     again = tried(*start)
     assert (again.code, "`hubspoke experiment stop garden`" in again.err) == (8, True)
     (listed,) = tried("experiment", "list", "garden", "--json").json["experiments"]

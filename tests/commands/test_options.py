@@ -22,6 +22,9 @@ def test_spans_of_time() -> None:
     spans = {"7d": timedelta(days=7), "1.5 H": timedelta(minutes=90), "90m": timedelta(minutes=90)}
     spans |= {"30s": timedelta(seconds=30), "2w": timedelta(days=14)}
     assert {text: options.duration(text) for text in spans} == spans
+    seconds = {604_800.0: "7d", 5_400.0: "90m", 7_200.0: "2h", 0.25: "0.25s", 90_061.0: "90061s"}
+    assert {own: options.span(own) for own in seconds} == seconds
+    assert all(options.duration(text).total_seconds() == own for own, text in seconds.items())
     for text in ("", "7", "d", "-1d", "1y", "1e3s", "٣d"):
         with pytest.raises(click.BadParameter, match="7d, 12h, 90m or 30s"):
             options.duration(text)

@@ -104,3 +104,15 @@ def test_whoever_moves_live_under_an_experiment_is_told(two: Workspace, told: li
     two.experiments.stop("garden")
     two.promote("garden:2")
     assert len(told) == 2
+
+
+def test_whoever_archives_a_category_with_an_experiment_is_told(two: Workspace, told: list[str]) -> None:
+    two.experiments.start("garden", CANDIDATE)
+    two.domain.archive("garden", dry_run=True)
+    assert told == []
+    two.domain.archive("garden")
+    two.domain.archive("garden", restore=True)
+    assert told == [
+        "experiment:garden/1 still runs, and nobody takes part while garden is archived; `hubspoke experiment stop "
+        "garden` ends it."
+    ]
