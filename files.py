@@ -80,6 +80,45 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     flush(folder.parent)
 
 
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """An empty folder whose files come to lie in `folder` together when the block ends well, over those of their names.
+
+    Where `folder`, or one above it, is missing it is made, and gone again where the block fails.
+    """
+    if not folder.exists():
+        with _missing_folders(folder.parent), atomic_folder(folder) as temporary:
+            yield temporary
+        return
+    # Inside, as `folder` may be a disk of its own.
+    temporary = _temporary(folder / "files")
+    temporary.mkdir()
+    try:
+        with _disk_faults(folder):
+            yield temporary
+            for inner in temporary.iterdir():
+                flush(inner)
+        for inner in temporary.iterdir():
+            inner.replace(folder / inner.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    flush(folder)
+
+
+@contextmanager
+def _missing_folders(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it where they are missing; what was made goes again where the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:  # the innermost first
+            with suppress(OSError):  # somebody else may have put something there
+                path.rmdir()
+        raise
+
+
 def flush(path: Path) -> None:
     """Make a file's bytes, or a folder's entries, durable: a power cut cannot leave a name without its content."""
     descriptor = os.open(path, os.O_RDONLY)

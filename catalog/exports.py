@@ -10,7 +10,6 @@ from typing import Literal
 
 import polars as pl
 
-from ..files import atomic_path
 from .schema import ATTRIBUTES, TIMESTAMP, Kind, TimeKind
 
 ExportFormat = Literal["csv", "jsonl", "parquet", "recbole"]
@@ -54,20 +53,19 @@ def file_name(kind: Kind, format: ExportFormat, domain: str) -> str:
 
 
 def write_export(frame: pl.DataFrame, kind: Kind, path: Path, format: ExportFormat, time_kind: TimeKind) -> None:
-    """Write a table of canonical columns, or of some of them; the file appears whole or not at all."""
+    """Write a table of canonical columns, or of some of them; see `files.atomic_files`."""
     frame = frame.drop(LEFT, strict=False)
-    with atomic_path(path) as temporary:
-        if format == "parquet":
-            frame.write_parquet(temporary)
-        elif format == "csv":
-            plain = _with_plain(frame, time_kind)
-            lists = [_json_text(column) for column in plain if column.dtype == pl.List]
-            plain.with_columns(lists).write_csv(temporary)
-        elif format == "jsonl":
-            lines = _json_lines(_with_plain(frame, time_kind))
-            lines.to_frame("line").write_csv(temporary, include_header=False, quote_style="never")
-        else:
-            _recbole(frame, kind).write_csv(temporary, separator="\t")
+    if format == "parquet":
+        frame.write_parquet(path)
+    elif format == "csv":
+        plain = _with_plain(frame, time_kind)
+        lists = [_json_text(column) for column in plain if column.dtype == pl.List]
+        plain.with_columns(lists).write_csv(path)
+    elif format == "jsonl":
+        lines = _json_lines(_with_plain(frame, time_kind))
+        lines.to_frame("line").write_csv(path, include_header=False, quote_style="never")
+    else:
+        _recbole(frame, kind).write_csv(path, separator="\t")
 
 
 def _with_plain(frame: pl.DataFrame, time_kind: TimeKind) -> pl.DataFrame:

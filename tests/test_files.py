@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.errors import HubspokeError, NotFoundError
-from hubspoke.files import atomic_folder, atomic_path, atomic_write, file_faults, new_name
+from hubspoke.files import atomic_files, atomic_folder, atomic_path, atomic_write, file_faults, new_name
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -134,6 +134,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+def test_files_appear_together_in_a_folder_that_is_there_or_is_made(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for name in ("a", "other"):
+        (tmp_path / "old" / name).write_text("old")
+    for folder in (tmp_path / "old", tmp_path / "new" / "deep"):
+        with atomic_files(folder) as temporary:
+            for name in "ab":
+                (temporary / name).write_text("new")
+            assert sorted(path.name for path in folder.glob("[!.]*")) == (["a", "other"] if folder.exists() else [])
+    read = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert read == {"old/a": "new", "old/b": "new", "old/other": "old", "new/deep/a": "new", "new/deep/b": "new"}
+
+
+def test_files_of_a_block_that_fails_leave_no_folder_and_change_none(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a").write_text("old")
+    for folder in (tmp_path / "old", tmp_path / "new" / "deep"):
+        for error in (ValueError, KeyboardInterrupt):
+            with pytest.raises(error), atomic_files(folder) as temporary:
+                (temporary / "a").write_text("new")
+                raise error
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["old", "old/a"]
+    assert (tmp_path / "old" / "a").read_text() == "old"
+
+
 TABLE = pl.DataFrame({"a": np.random.default_rng(0).random(50_000)})
 WRITERS: dict[str, Callable[[Path], object]] = {
     "bytes": lambda path: path.write_bytes(bytes(200_000)),
@@ -150,4 +175,9 @@ def test_a_disk_that_fills_leaves_nothing_half_written(small_disk: Path, write: 
         full = pytest.raises(HubspokeError, match=r"^No space is left on the disk that holds .*/disk; free some")
         with full, writing(small_disk / "out") as temporary:
             write(temporary / inner if inner else temporary)
+        assert list(small_disk.iterdir()) == []
+    for folder in (small_disk, small_disk / "new" / "deep"):
+        with pytest.raises(HubspokeError, match=r"^No space is left"), atomic_files(folder) as temporary:
+            (temporary / "small").write_text("x")
+            write(temporary / "large")
         assert list(small_disk.iterdir()) == []

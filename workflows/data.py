@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ..door import checked
 from ..errors import NotFoundError, UsageError
+from ..files import atomic_files
 from ..registry.records import SnapshotRecord
 from ..results import Record
 
@@ -225,16 +226,16 @@ class Data:
         if there and not force:
             raise UsageError(f"{there[0]} is there already; use another --output, or --force to replace it.")
         rows: dict[str, int] = {}
-        for kind, snapshot in snapshots.items():
-            table = read_table(self._context, snapshot)
-            if kind == "events" and cut:
-                table, _ = drop_unknown_items(table, read_table(self._context, snapshots["items"])["item_id"])
-                sessions = clean_sessions(table, session_settings(record), time_kind(snapshot)).frame
-                table = sessions.rename({"session": "session_id"}).with_columns(pl.col("session_id").cast(pl.String))
-            rows[kind] = table.height
-            if not dry_run:
-                files[kind].parent.mkdir(parents=True, exist_ok=True)
-                write_export(table, kind, files[kind], format, time_kind(snapshot))
+        with nullcontext() if dry_run else atomic_files(Path(output).absolute()) as folder:
+            for kind, snapshot in snapshots.items():
+                table = read_table(self._context, snapshot)
+                if kind == "events" and cut:
+                    table, _ = drop_unknown_items(table, read_table(self._context, snapshots["items"])["item_id"])
+                    cleaned = clean_sessions(table, session_settings(record), time_kind(snapshot)).frame
+                    table = cleaned.rename({"session": "session_id"}).with_columns(pl.col("session_id").cast(pl.String))
+                rows[kind] = table.height
+                if folder is not None:
+                    write_export(table, kind, folder / files[kind].name, format, time_kind(snapshot))
         refs = {kind: snapshot.ref for kind, snapshot in snapshots.items()}
         named = {str(kind): str(path) for kind, path in files.items()}
         return DataExported(domain, format, refs["items"], refs.get("events"), named, rows, cut, dry_run)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from hubspoke.registry.store import Registry
+
 
 def test_a_newcomer_needs_no_init_and_a_dry_run_makes_no_workspace(run: Any, home: Path) -> None:
     before, add = sorted(home.rglob("*")), ("domain", "add", "garden", "--items", "items.csv", "--events", "events.csv")
@@ -55,6 +57,20 @@ def test_mappings_as_option_and_as_file(run: Any, home: Path) -> None:
     assert planned.json["items"]["mapping"] == {"item_id": "key", "title": "label"}
     added = run("domain", "add", "pots", "--items", "odd.csv", "--map", "item_id=key,title=label,price=euro")
     assert "  price <- euro" in added.out
+
+
+def test_an_export_that_fails_leaves_nothing(garden: Any, home: Path) -> None:
+    with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
+        digest = registry.snapshots.get("snapshot:garden/events/1").artifact
+    (events,) = (home / ".hubspoke" / "artifacts").glob(f"*/{digest}/table/*.parquet")
+    events.chmod(0o644)
+    events.write_bytes(b"damaged")
+    assert garden("data", "export", "garden", "-o", "deep/out").code == 4
+    assert not (home / "deep").exists()
+    (home / "out").mkdir()
+    (home / "out" / "items.csv").write_text("old")
+    assert garden("data", "export", "garden", "-o", "out", "--force").code == 4
+    assert [(path.name, path.read_text()) for path in (home / "out").iterdir()] == [("items.csv", "old")]
 
 
 def test_export_writes_what_can_be_ingested_again(garden: Any, home: Path) -> None:
