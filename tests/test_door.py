@@ -121,7 +121,19 @@ def test_every_public_method_of_a_workspace_has_a_door(tmp_path: Path) -> None:
         yield from (made for name, made in vars(thing).items() if callable(made) and not name.startswith("_"))
 
     with open_workspace(environ={}, workspace=tmp_path / "shop", create=True) as ws:
-        nouns = ("domain", "data", "hub", "spoke", "index", "rerank", "evaluate", "quality", "rules", "gate")
+        nouns = (
+            "domain",
+            "data",
+            "hub",
+            "spoke",
+            "index",
+            "rerank",
+            "evaluate",
+            "quality",
+            "rules",
+            "gate",
+            "experiments",
+        )
         for thing in (Workspace, *(type(getattr(ws, noun)) for noun in (*nouns, "lineage", "bundle"))):
             for method in methods(thing):
                 assert _kinds(method.__wrapped__) is not None
@@ -137,6 +149,7 @@ def test_every_public_method_of_a_workspace_has_a_door(tmp_path: Path) -> None:
             (ws.index.remove, ("garden", "a"), {}),
             (ws.gate.set, ("garden",), {"minimum": {"ndcg@10": "0.5"}}),
             (ws.rules.set, ("garden", "x"), {}),
+            (ws.experiments.start, ("garden", "garden@candidate"), {"window": 5}),
             (ws.lineage.show, (5,), {}),
             (ws.sql, (5,), {}),
             (ws.sql, ("SELECT 1",), {"limit": "5"}),

@@ -34,6 +34,7 @@ QUESTIONS = """
 domain list --json
 domain show garden
 gate show garden
+experiment list garden
 data snapshots garden
 history garden
 lineage show domain:garden

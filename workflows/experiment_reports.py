@@ -16,7 +16,7 @@ from ..catalog.exposures import ARMS, Arm, read_exposures
 from ..catalog.purchases import purchases
 from ..errors import InvalidDataError, UsageError
 from ..evaluation.experiments import MISMATCH, effect, mismatch
-from ..files import atomic_path
+from ..files import atomic_write
 from ..registry.records import ExperimentRecord
 from ..registry.references import LIVE
 from ..results import Record
@@ -114,8 +114,9 @@ def report(
     if impressions is not None:
         if outcomes.counted.is_empty():
             raise UsageError(f"No shopper's window in {own.ref} is over, so there are no impressions to write yet.")
-        with atomic_path(impressions) as temporary:
-            outcomes.impressions(target).write_parquet(temporary)
+        rows = outcomes.impressions(target)
+        with atomic_write(impressions, "wb") as stream:
+            rows.write_parquet(stream)
     live = pointed_at(context.registry, own.domain, LIVE)
     splitting = own.stopped_at is None and live == own.control
     arms = tuple(_arm(outcomes, own, arm) for arm in ARMS)
