@@ -64,6 +64,7 @@ def category(request: Request, desk: DeskHere, category: Category, done: Done | 
         "curve": curve,
         "releases": released(desk, name, measured, moves),
         "spokes": trained(desk, name, measured, spokes),
+        "experiments": registry.experiments.list(name)[::-1],
         "moves": moves[:MOVES],
         "n_moves": len(moves),
         "metric": METRIC,

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from ...errors import HubspokeError
 from ...registry.lineage.staleness import Staleness
-from ...registry.records import AliasChange, DomainRecord
+from ...registry.records import AliasChange, DomainRecord, ExperimentRecord
 from ...registry.references import LIVE
 from ...workflows.targets import find_target
 from ..asking import Category, DeskHere, Looking, Words
@@ -47,6 +47,7 @@ class Glance:
     gate: str | None  # what of the gate is not met by what is live
     trend: Trend | None
     now: Point | None  # of what is live
+    experiment: ExperimentRecord | None  # that runs
     short: Sequence[CardLine]  # numbers of what is live that do not meet what they are held to
 
 
@@ -105,7 +106,8 @@ def glance_of(desk: Desk, domain: DomainRecord) -> Glance:
     behind = behind_by_domain(desk).get(domain.name, ())
     now = trend.of(target.subject) if trend and target else None
     short = unmet(card_of(evaluations, target.assessed)) if target else []
-    return Glance(domain, moves[-1] if moves else None, behind, unmet_gate(desk, domain), trend, now, short)
+    running = registry.experiments.running(domain.name)
+    return Glance(domain, moves[-1] if moves else None, behind, unmet_gate(desk, domain), trend, now, running, short)
 
 
 def unmet_gate(desk: Desk, domain: DomainRecord) -> str | None:

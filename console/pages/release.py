@@ -43,6 +43,7 @@ def ask_promote(
         "refused": refused,
         "changes": changes(desk, plan),
         "before": pointed_at(registry, category.name, alias),
+        "running": registry.experiments.running(category.name),
     }
     return page(request, "promote.html", **found)
 

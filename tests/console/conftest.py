@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
+from hubspoke.catalog.exposures import Arm, Exposure
+from hubspoke.catalog.line_log import LineLog
+from hubspoke.catalog.shopper_events import read_event
 from hubspoke.console.app import create_app
 from hubspoke.console.settings import ConsoleSettings
 from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
@@ -29,7 +33,7 @@ HOSTILE_ID = "\"><script>alert('owned')</script>"
 
 @pytest.fixture(scope="session")
 def console_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
-    """lamps:1 live, lamps:2 the candidate, both measured, a gate; mugs on the hub and behind; rugs without anything."""
+    """lamps:1 live, lamps:2 tried on shoppers beside it; mugs on the hub and behind; rugs without anything."""
     folder = tmp_path_factory.mktemp("console")
     sizes: Any = {"items_per_category": 40, "users": 60, "events_per_user": (4, 7), "image_size": 24}
     market = simulate_marketplace(MarketplaceSettings(categories=("lamps", "mugs"), **sizes), folder / "market")
@@ -58,7 +62,24 @@ def console_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: 
         bad = mugs[30:32].with_columns(price=pl.lit(SCRIPT), item_id=pl.lit(""))
         pl.concat([mugs[:30].cast({"price": pl.String}), bad]).write_csv(newer)
         ws.data.ingest("mugs", newer, on_error="skip")
+        try_on_shoppers(ws)
     return place
+
+
+def try_on_shoppers(ws: Workspace, shoppers: int = 240) -> None:
+    """An experiment on lamps, over for everybody: half of the control's shoppers bought, all of the candidate's."""
+    how: Any = {"window": timedelta(hours=1), "reason": "a <b>warmer</b> light"}
+    own = ws.experiments.start("lamps", "release:lamps/2", **how).experiment
+    lists, events = (LineLog(folder / "lamps") for folder in (ws.settings.exposures_dir, ws.settings.events_dir))
+    now = datetime.now(UTC)
+    at = now - timedelta(days=1)
+    for n in range(shoppers):
+        arm: Arm = "candidate" if n % 2 else "control"
+        known: Any = {"experiment": own.ref, "release": getattr(own, arm), "propensity": 0.5, "arm": arm, "at": at}
+        lists.append([Exposure(recommendation_id=f"r{n}", shopper=f"s{n}", items=("lamps-0000",), **known)])
+        if n % 2 or n % 4 == 0:
+            bought = {"user_id": f"s{n}", "event_type": "purchase", "item_id": "lamps-0000", "value": 10.0}
+            events.append([read_event({**bought, "timestamp": at.isoformat()}, now)])
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ PAGES = (
     "categories/lamps",
     "categories/lamps/promote?ref=release:lamps/2",
     "categories/lamps/try?session=lamps-0000&session=lamps-0001&against=lamps@candidate",
+    "categories/lamps/experiments/1",
+    "categories/lamps/experiments/new",
     "categories/lamps/items",
     "categories/lamps/item?id=lamps-0002",
     "categories/mugs/data",

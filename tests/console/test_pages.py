@@ -43,6 +43,10 @@ PAGES = (
     "/console/nodes?ref=index:lamps/1",
     "/console/nodes?ref=evaluation:lamps/1",
     "/console/nodes?ref=snapshot:mugs/items/2",
+    "/console/categories/lamps/experiments/1",
+    "/console/categories/lamps/experiments/new",
+    "/console/categories/mugs/experiments/new",
+    "/console/categories/rugs/experiments/new",
     "/console/categories/lamps/data",
     "/console/categories/mugs/data",
     "/console/categories/rugs/data",
@@ -73,7 +77,9 @@ def test_a_page_answers_with_what_keeps_it_safe(visitor: TestClient, page: str) 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_title_of_a_catalog_becomes_markup(visitor: TestClient, page: str) -> None:
     text = visitor.get(page).text
-    assert "<script>alert" not in text and "<img src=x" not in text and "<b>shades" not in text
+    assert (
+        "<script>alert" not in text and "<img src=x" not in text and "<b>shades" not in text and "<b>warmer" not in text
+    )
     assert "{{" not in text.replace("{{ 7 * 7 }}", "") and " 49" not in text
     if "item?id" not in page:
         assert "endless " * 100 not in text  # a title of ten thousand letters is cut in lists
@@ -188,6 +194,8 @@ def test_a_session_is_answered_and_explained(visitor: TestClient) -> None:
         ("/console/categories/rugs/map/legend", 404, "Nothing is live in rugs"),
         ("/console/categories/lamps/map/products?rows=40", 400, "40 products"),
         ("/console/categories/lamps/map/products?rows=1;2", 422, "rows"),
+        ("/console/categories/lamps/experiments/2", 404, "There is no experiment:lamps/2"),
+        ("/console/categories/lamps/experiments/0", 422, "greater than or equal to 1"),
         ("/console/nowhere", 404, "nothing at this address"),
     ],
 )
