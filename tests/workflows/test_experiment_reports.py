@@ -180,6 +180,37 @@ def test_lists_of_another_release_are_counted_and_told(handful: Shop) -> None:
     )
 
 
+def test_purchases_that_nobody_priced_are_told(handful: Shop) -> None:
+    handful.did(("bob", "purchase", 6, {"item_id": "oak"}))  # which the catalog lacks
+    found = handful.report()
+    assert numbers(found)["purchases"] == (1.5, 0.5)
+    assert numbers(found)["revenue"] == (5.0, pytest.approx(9.95))
+    assert found.notes == ("1 purchases have neither a value nor a price in the catalog and count as 0.",)
+
+
+def test_prices_that_cannot_be_added_are_told_and_the_rest_is_measured(handful: Shop) -> None:
+    items = "item_id,title,price,currency\nrose,Red rose,4.5,EUR\nspade,Steel spade,19.9,USD\npot,Clay pot,3,EUR\n"
+    catalog = handful.ws.settings.workspace / "priced.csv"
+    catalog.write_text(items)
+    handful.ws.data.ingest("garden", items=catalog)
+    found = handful.report()
+    reasons = {row.metric: row.reason for row in found.metrics if row.reason}
+    assert set(reasons) == {"revenue", "margin", "revenue_per_impression", "tail_revenue_share"}
+    assert "priced in EUR, USD, which cannot be added" in str(found.deciding.reason)
+    assert (found.outcome, numbers(found)["purchases"]) == ("unmeasured", (1.0, 0.5))
+
+
+def test_a_table_without_times_of_day_is_passed_over_and_that_is_said(handful: Shop) -> None:
+    before = handful.report()
+    days = handful.ws.settings.workspace / "days.csv"
+    rows = "".join(f"ann,rose,{(START + timedelta(days=n)).date()},purchase\n" for n in range(2))
+    days.write_text(f"user_id,item_id,timestamp,event_type\n{rows}")
+    ref = handful.ws.data.ingest("garden", events=days).events.ref
+    found = handful.report()
+    assert found.notes == (f"{ref} tells no times of day, so nothing of it can be placed in a shopper's window.",)
+    assert found.metrics == before.metrics
+
+
 def crowd(shop: Shop, control: Sequence[float], candidate: Sequence[float], shoppers: int = 400) -> None:
     """Each of some shoppers is shown two products and buys the first for the next of the values of the arm, in turn."""
     turns = {False: 0, True: 0}
