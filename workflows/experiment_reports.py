@@ -233,6 +233,11 @@ def _notes(outcomes: Outcomes, own: ExperimentRecord, arms: Sequence[ExperimentA
         for arm in arms
         if arm.elsewhere
     ]
+    if outcomes.actions.is_empty() and not outcomes.lists.is_empty():
+        told.append(
+            "Nothing is known of what shoppers did since the first list; send events to the service, or bring them in "
+            f"with `hubspoke data ingest {own.domain} --events FILE`."
+        )
     if outcomes.mixed:
         told.append(f"{outcomes.mixed} shoppers were shown both arms and are left out.")
     unknown = outcomes.bought.filter(pl.col("revenue").is_null()).height

@@ -161,6 +161,9 @@ def test_nothing_is_said_of_nobody(two: Workspace) -> None:
         "early",
         "fewer than two shoppers of control have had their window",
     )
+    assert [note.partition(";")[0] for note in found.notes] == [
+        "Nothing is known of what shoppers did since the first list"
+    ]
 
 
 def test_lists_of_another_release_are_counted_and_told(handful: Shop) -> None:
