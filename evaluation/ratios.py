@@ -45,6 +45,15 @@ class Measured:
         return Estimate(self.value, self.value - reach, self.value + reach)
 
 
+def apart(one: Estimate, other: Estimate, n: int) -> Measured:
+    """The difference of two numbers of the same `n` shoppers of which no more is known than their normal intervals.
+
+    Its error is the sum of theirs, which it is at most, however far the two rise and fall together.
+    """
+    errors = [(own.high - own.low) / (2 * NormalDist().inv_cdf((1 + LEVEL) / 2)) for own in (one, other)]
+    return Measured(one.value - other.value, sum(errors), n)
+
+
 def sequential_quantile(n: int, planned: int, level: float = LEVEL) -> float:
     """What stands in place of 1.96 where a number of n shoppers is looked at as often as anybody likes."""
     if n < 1 or planned < 1 or not 0 < level < 1:

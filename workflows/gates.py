@@ -20,8 +20,8 @@ from .targets import Target, find_target, pointed_at
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol
     from ..registry.records import GateRecord
-    from .conditions import Verdict
     from .context import Context
+    from .verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def check_gate(
     if gate is None or not gate.conditions:
         return GateCheck(domain, alias, ref, candidate, live, True, (), "")
     from .assessments import Assessments
-    from .conditions import Evidence, parse_conditions, remedy
+    from .conditions import parse_conditions
+    from .verdicts import Evidence, remedy
 
     # Another alias may have other conditions, or none.
     guarding = [condition for condition in parse_conditions(gate.conditions) if alias in condition.aliases]

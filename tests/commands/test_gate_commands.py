@@ -138,6 +138,40 @@ def test_a_release_is_refused_for_its_hubs_and_for_its_drift(released: Any, home
     assert released("promote", "garden:2").code == 0
 
 
+def impressions(home: Path, name: str, targets: tuple[float, float]) -> str:
+    """A log of 200 shoppers; the seller of every second one is beyond the 1,000 largest."""
+    turns = (("4", "1000", targets[0]), ("2", "1001", targets[1]))
+    rows = [f"u{n},{turns[n % 2][0]},0.4,{turns[n % 2][2]},{turns[n % 2][1]}" for n in range(200)]
+    (home / name).write_text("\n".join(["user_id,revenue,logged,target,seller_rank", *rows, ""]))
+    return name
+
+
+def test_a_release_is_refused_for_the_revenue_of_the_long_tail(released: Any, home: Path) -> None:
+    released("gate", "set", "garden", "--min", "tail_revenue_share=0.3")
+    unjudged = released("promote", "garden:2")
+    assert unjudged.code == 3 and "run `hubspoke evaluate business garden:2 --log FILE`" in unjudged.err
+    # 0.5 x 2 of 1.5 x 4 + 0.5 x 2, and 1.5 x 2 of 0.5 x 4 + 1.5 x 2 where the target is the other way round.
+    poor, rich = impressions(home, "poor.csv", (0.6, 0.2)), impressions(home, "rich.csv", (0.2, 0.6))
+    assert released("evaluate", "business", "garden:2", "--log", poor).code == 0
+    refused = released("promote", "garden:2", "--json")
+    assert (refused.code, refused.json["error"]["type"]) == (3, "QualityGateError")
+    assert "tail_revenue_share is 0.142857, below 0.3 (evaluation:garden/1)" in refused.err
+    # No drop is as little: it takes the number of what is live, by the same shoppers.
+    released("gate", "set", "garden", "--max-drop", "tail_revenue_share=0.1")
+    unjudged = released("promote", "garden:2")
+    assert unjudged.code == 3 and "run `hubspoke evaluate business garden:1 --log FILE`" in unjudged.err
+    assert released("evaluate", "business", "garden:1", "--log", rich).code == 0
+    refused = released("promote", "garden:2")
+    assert (refused.code, "tail_revenue_share differs from that of garden:1 by -0.4571 [" in refused.err) == (3, True)
+    assert "which does not rule out a drop of more than 0.1 (evaluation:garden/1, evaluation:garden/2)" in refused.err
+    assert released("evaluate", "business", "garden:2", "--log", rich).code == 0
+    released("gate", "set", "garden", "--min", "tail_revenue_share=0.3", "--max-drop", "tail_revenue_share=0.2")
+    checked = released("gate", "check", "garden", "garden:2", "--json")
+    assert checked.code == 0, checked.out
+    assert [judged["measured"] for judged in checked.json["conditions"]] == [pytest.approx(0.6), 0.0]
+    assert released("promote", "garden:2").code == 0
+
+
 def test_a_metric_is_asked_for_from_the_side_that_is_worse(garden: Any) -> None:
     for asked, told in (
         (("--min", "hubness=2"), "lower is better for hubness, so it is asked for with --max"),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError, UsageError
-from hubspoke.evaluation.ratios import Measured, by_shopper, ratio, sequential_quantile
+from hubspoke.evaluation.ratios import Measured, apart, by_shopper, ratio, sequential_quantile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +65,11 @@ def test_a_sequence_is_wider_than_one_look(n: int, planned: int, level: float) -
 def test_no_sequence_of_nothing(n: int, planned: int, level: float) -> None:
     with pytest.raises(UsageError, match="no sequence"):
         sequential_quantile(n, planned, level)
+
+
+def test_a_difference_of_intervals_is_as_wide_as_both_together() -> None:
+    one, other = Measured(5.0, 0.5, 40), Measured(3.0, 0.25, 40)
+    found = apart(one.estimate(), other.estimate(), 40)
+    assert (found.value, found.error, found.n) == (2.0, pytest.approx(0.75), 40)
+    # Wider than that of other shoppers.
+    assert found.error > one.minus(other).error

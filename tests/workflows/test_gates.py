@@ -17,8 +17,9 @@ from hubspoke.progress import Progress
 from hubspoke.registry.records import MetricRecord, Parent
 from hubspoke.registry.stores.evaluations import NewEvaluation
 from hubspoke.workflows import releases
-from hubspoke.workflows.conditions import Verdict, parse_conditions
+from hubspoke.workflows.conditions import parse_conditions
 from hubspoke.workflows.gates import GateCheck
+from hubspoke.workflows.verdicts import Verdict
 from hubspoke.workflows.workspace import Workspace
 
 CUT = datetime(2024, 5, 2, tzinfo=UTC)
