@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def round_of(seed: int, examples: int, chosen: str) -> tuple[Counter[str], list[str]]:
     """One round: how many examples of each property passed, and what the failing ones said."""
     options = ["-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", "--hypothesis-show-statistics"]
+    options += ["--timeout=0", "-o", "faulthandler_timeout=0"]  # so many examples take as long as they take
     command = [sys.executable, "-m", "pytest", *options, "-k", chosen, str(ROOT / "tests" / "fuzz")]
     environment = os.environ | {"FUZZ_EXAMPLES": str(examples)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -65,8 +65,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def end_after(seconds: float, config: pytest.Config) -> None:
-    """Have the process tell where each of its threads is and end, unless it has ended by then."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[STDERR])
+    """Have the process tell where its threads are and end, unless it has ended by then; no limit where that is 0."""
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[STDERR])
 
 
 @pytest.fixture(scope="session")
