@@ -28,6 +28,8 @@ HUB: Mapping[str, Any] = {"contrastive": {"steps": 0}}
 SPOKE: Mapping[str, Any] = {"attributes": {}}
 PARTS = ("all", "behaviour", "content", "text", "image", "attributes", "head", "torso", "tail", "cold")
 IN_PARTS = ("partition_isotropy", "mean_cosine", "effective_rank", "hubness", "anti_hubs", "same_category")
+# What is smaller is what rounding leaves of 0.
+ROUNDING = 1e-12
 # Lists of other lengths say little more in a table.
 SHOWN = (
     "hr@10",
@@ -122,7 +124,8 @@ def _cell(card: Mapping[str, Any], part: str, metric: str) -> str:
     if row is None:
         return "-"
     interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{row['value']:.4g}{interval}"
+    value = 0.0 if abs(row["value"]) < ROUNDING else row["value"]
+    return f"{value:.4g}{interval}"
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
