@@ -1,7 +1,7 @@
 """The pictures of docs/console.md: pages of a console that runs, at 1280 pixels, small enough for a page.
 
-hubspoke console --port 8090 &
-python -m benchmarks.console_pictures http://localhost:8090/console/ sport --out docs/console
+hubspoke demo && hubspoke console --port 8090 &
+python -m benchmarks.console_pictures http://localhost:8090/console/ nutrition mugs --out docs/console
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PAGES = {"releases": "categories/{domain}", "lineage": "nodes?ref=release:{domain}/1"}
-WIDTH, HEIGHT = 1280, 900
+PAGES = {
+    "overview": "",
+    "launch-curve": "categories/{domain}",
+    "lineage": "nodes?ref=release:{domain}/2",
+    "try": "categories/{pictured}/try",
+}
+CLICKED = {"try": 2}  # products of a session
+BEGINS = {"launch-curve": "section:has(#curve)"}  # what a picture begins with, where that is not the top of the page
+WIDTH = 1280
+HEIGHTS = {"try": 1500, "launch-curve": 880}
+HEIGHT = 900
 SHOWN_WIDTH = 960
 MAX_BYTES = 80_000
 
@@ -36,11 +46,19 @@ def small(content: bytes) -> bytes:
     return written.getvalue()
 
 
+def settle(page: Any) -> None:
+    """Wait until every part of a page is there."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .waiting')")
+    page.wait_for_load_state("networkidle")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look at the pages and write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("address")
-    parser.add_argument("domain")
+    parser.add_argument("domain", help="with spokes of several weeks")
+    parser.add_argument("pictured", help="category whose products have pictures that may be shown")
     parser.add_argument("--out", default="docs/console", metavar="FOLDER")
     options = parser.parse_args(arguments)
     folder = Path(options.out)
@@ -48,11 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with sync_playwright() as playwright:
         path = next(filter(None, map(shutil.which, BROWSERS)), None)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = browser.new_page()
         for name, own in PAGES.items():
-            page.goto(options.address + own.format(domain=options.domain))
-            page.wait_for_load_state("networkidle")
-            page.wait_for_function("() => !document.querySelector('[aria-busy=true], .waiting')")
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
+            page.goto(options.address + own.format(domain=options.domain, pictured=options.pictured))
+            settle(page)
+            for n in range(CLICKED.get(name, 0)):
+                page.locator("#found li a").nth(3 * n + 1).click()
+                settle(page)
+            if name in BEGINS:
+                page.locator(BEGINS[name]).evaluate("(own) => scrollTo(0, own.offsetTop - 12)")
             (folder / f"{name}.png").write_bytes(small(page.screenshot()))
         browser.close()
     return 0
