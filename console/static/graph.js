@@ -30,16 +30,27 @@
     } },
   ];
 
-  const graph = cytoscape({
-    container: place, elements, style: style(), layout: { name: "preset", fit: true, padding: 24 },
-    autoungrabify: true, minZoom: 0.15, maxZoom: 2, boxSelectionEnabled: false,
-  });
-  if (graph.zoom() > 1.1) { graph.zoom(1.1); graph.center(); }
-  if (graph.zoom() < 0.7) { graph.zoom(0.7); graph.center(graph.nodes(".root")); }
-  // The wheel scrolls the page; with Ctrl it zooms.
-  place.addEventListener("wheel", (event) => { if (!event.ctrlKey) event.stopImmediatePropagation(); }, { capture: true });
-  graph.on("tap", "node", (event) => { location.href = data.base + encodeURIComponent(event.target.id()); });
-  graph.on("mouseover", "node", () => { place.classList.add("over"); });
-  graph.on("mouseout", "node", () => { place.classList.remove("over"); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => graph.style(style()));
+  function draw() {
+    const graph = cytoscape({
+      container: place, elements, style: style(), layout: { name: "preset", fit: true, padding: 24 },
+      autoungrabify: true, minZoom: 0.15, maxZoom: 2, boxSelectionEnabled: false,
+    });
+    if (graph.zoom() > 1.1) { graph.zoom(1.1); graph.center(); }
+    if (graph.zoom() < 0.7) { graph.zoom(0.7); graph.center(graph.nodes(".root")); }
+    // The wheel scrolls the page; with Ctrl it zooms.
+    place.addEventListener("wheel", (event) => { if (!event.ctrlKey) event.stopImmediatePropagation(); }, { capture: true });
+    graph.on("tap", "node", (event) => { location.href = data.base + encodeURIComponent(event.target.id()); });
+    graph.on("mouseover", "node", () => { place.classList.add("over"); });
+    graph.on("mouseout", "node", () => { place.classList.remove("over"); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => graph.style(style()));
+  }
+
+  // The library is large, so the page is shown before it is read.
+  const { library } = document.currentScript.dataset;
+  requestAnimationFrame(() => setTimeout(() => {
+    const script = document.createElement("script");
+    script.src = library;
+    script.addEventListener("load", draw);
+    document.head.append(script);
+  }));
 })();

@@ -192,3 +192,11 @@ def test_the_first_key_skips_to_the_content(browser: Any, site: Site) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     page.context.close()
+
+
+def test_the_lineage_is_drawn(browser: Any, site: Site) -> None:
+    page, complaints = look(browser)
+    settle(page, f"{site.address}nodes?ref=lamps:2")
+    page.wait_for_selector("#lineage canvas", state="attached")
+    assert complaints == []
+    page.context.close()
