@@ -93,16 +93,21 @@ def settle(page: Any, address: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a_page_keeps_to_its_policy_pleases_axe_and_fits_a_phone(browser: Any, site: Site, path: str) -> None:
-    page, complaints = look(browser)
-    settle(page, site.address + path)
-    assert [own for own in complaints if "404 (Not Found)" not in own] == []
+def require_accessible(page: Any) -> None:
+    """Nothing on the page, light or dark, keeps people out as far as axe-core can tell."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations)")
         assert [(own["id"], own["nodes"][0]["html"][:200]) for own in found] == [], scheme
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_keeps_to_its_policy_pleases_axe_and_fits_a_phone(browser: Any, site: Site, path: str) -> None:
+    page, complaints = look(browser)
+    settle(page, site.address + path)
+    assert [own for own in complaints if "404 (Not Found)" not in own] == []
+    require_accessible(page)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.close()
@@ -146,6 +151,28 @@ def test_a_version_is_promoted_and_taken_back_by_keys_alone(browser: Any, own_si
     page.click("text=Roll back to release:lamps/1")
     page.wait_for_selector("[role=status] >> text=Rolled back")
     assert changed.registry.domains.get("lamps").live == "release:lamps/1"
+    assert complaints == []
+    page.context.close()
+
+
+def test_an_experiment_is_ended_and_another_started(browser: Any, own_site: Site, changed: Workspace) -> None:
+    page, complaints = look(browser)
+    settle(page, f"{own_site.address}sign-in")
+    page.fill("#secret", own_site.token)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Sign out")
+    page.goto(f"{own_site.address}categories/lamps/experiments/1")
+    require_accessible(page)
+    page.fill("#stop-reason", "seen enough")
+    page.click("text=End experiment:lamps/1")
+    page.wait_for_selector("[role=status] >> text=Ended")
+    page.goto(f"{own_site.address}categories/lamps/experiments/new")
+    require_accessible(page)
+    page.fill("#share", "20")
+    page.fill("#reason", "once more")
+    page.click("text=Start the experiment")
+    page.wait_for_selector("[role=status] >> text=Started")
+    assert changed.experiments.find("lamps").share == 0.2
     assert complaints == []
     page.context.close()
 
