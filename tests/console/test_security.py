@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from hubspoke.console.access import COOKIE, Access
 from hubspoke.console.app import mount_console
 from hubspoke.console.desk import Desk
+from hubspoke.console.pages import ROUTERS
 from hubspoke.console.rendering import without_secrets
 from hubspoke.console.settings import ConsoleSettings
 from hubspoke.errors import UsageError
@@ -46,6 +48,21 @@ def test_the_token_signs_in_and_a_wrong_one_does_not(changed: Workspace) -> None
     assert "Sign out" in editor.client.get("/console/").text
     assert editor.send("/console/", "/console/sign-out").status_code == 303
     assert "Sign out" not in editor.client.get("/console/").text
+
+
+POSTED = sorted(
+    own.path.format(domain="lamps", version=1)
+    for router in ROUTERS
+    for own in router.routes
+    if isinstance(own, APIRoute) and "POST" in own.methods
+)
+
+
+def test_nothing_is_posted_without_the_token_of_a_page_of_ours(editor: Editor) -> None:
+    assert len(POSTED) >= 10
+    for path in POSTED:
+        refused = editor.client.post(f"/console{path}", data={"reason": "x", "override": "yes"})
+        assert refused.status_code == 403 and "not from a page of yours" in refused.text, path
 
 
 def test_a_form_of_another_site_or_without_its_token_is_refused(editor: Editor) -> None:
