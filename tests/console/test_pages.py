@@ -266,3 +266,17 @@ def test_the_card_of_what_is_live_has_the_newest_numbers_and_what_they_are_held_
     assert "partition isotropy" in card and "0.9500" in card and ">met<" in card and "0.1000" not in card
     assert "ndcg@10" in card and "ndcg@100" not in card
     assert "space and index of lamps:1" in text
+
+
+def test_drift_beyond_its_threshold_is_an_alarm(changed: Workspace, open_console: Visit) -> None:
+    client = open_console(changed)
+    assert "drift" not in client.get("/console/categories/lamps/glance").text
+    metrics = [MetricRecord("all", "drift", 0.4), MetricRecord("all", "hubness", 0.5)]
+    protocol = {"name": "drift", "description": "from lamps:2 to lamps:1"}
+    changed.registry.evaluations.add(
+        NewEvaluation("lamps", "lamps:1", "snapshot:lamps/events/1", protocol, 40, metrics)
+    )
+    glance = client.get("/console/categories/lamps/glance").text
+    assert ">drift not met<" in glance and "drift ≤&nbsp;0.1, is 0.4000" in glance and "hubness" not in glance
+    card = client.get("/console/categories/lamps").text.partition('id="card"')[2].partition("</section>")[0]
+    assert card.index("drift") < card.index("hubness") and card.count(">met<") == 1 and card.count(">not met<") == 1
