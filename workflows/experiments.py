@@ -129,7 +129,7 @@ class Experiments:
         context, own = self._context, self.find(ref)
         live = pointed_at(context.registry, own.domain, LIVE)
         found = report(context, own)
-        against = None if live == own.candidate else _against(found)
+        against = None if live == own.candidate else against_promotion(found)
         if against and not override:
             raise QualityGateError(
                 f"{against} Wait for more, end it with `hubspoke experiment stop {own.domain}`, or overrule it with "
@@ -197,7 +197,7 @@ class Experiments:
         )
 
 
-def _against(found: ExperimentReport) -> str | None:
+def against_promotion(found: ExperimentReport) -> str | None:
     """Why what was found is no reason to promote the candidate; None where it is one."""
     if found.live != found.experiment.control:
         return f"{found.live} is live, and {found.experiment.ref} has compared with {found.experiment.control}."

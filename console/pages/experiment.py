@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, Response
 
-from ...errors import HubspokeError, LockedError, QualityGateError
+from ...errors import LockedError
 from ...registry.references import LIVE, experiment_ref
 from ...workflows.experiment_metrics import PER_SHOPPER
+from ...workflows.experiments import against_promotion
 from ...workflows.releases import Promotion
 from ..asking import Category, Changing, DeskHere, Form, go, whole
 from ..desk import Desk
-from ..rendering import page, without_secrets
-from .release import changes, reason_of, require_of
+from ..rendering import page
+from .release import changes, planned, reason_of, require_of
 
 if TYPE_CHECKING:
-    from ...workflows.experiment_reports import MetricEffect
+    from ...workflows.experiment_reports import ExperimentReport, MetricEffect
 
 router = APIRouter()
 WIDTH, HALF_DOT = 220, 5  # of the picture of an interval
@@ -76,7 +77,7 @@ def experiment(
     workspace = desk.workspace
     report = workspace.experiments.report(experiment_ref(category.name, version))
     own = report.experiment
-    plan, refused = planned(desk, own.ref) if report.live != own.candidate else (None, None)
+    plan, refused = asked(desk, report) if report.live != own.candidate else (None, None)
     found: dict[str, Any] = {
         "domain": category,
         "own": own,
@@ -117,16 +118,10 @@ def promote(
     return go(request, "categories", category.name, done="promoted")
 
 
-def planned(desk: Desk, ref: str) -> tuple[Promotion | None, str | None]:
-    """What promoting the candidate would do, and why it is refused; what may be overruled is planned all the same."""
-    experiments = desk.workspace.experiments
-    try:
-        return experiments.promote(ref, dry_run=True).promotion, None
-    except QualityGateError as error:
-        plan = experiments.promote(ref, dry_run=True, override=True, reason="looked at").promotion
-        return plan, without_secrets(str(error))
-    except HubspokeError as error:
-        return None, without_secrets(str(error))
+def asked(desk: Desk, report: ExperimentReport) -> tuple[Promotion | None, str | None]:
+    """What promoting the candidate would do, and all that speaks against it: the experiment, then the gate."""
+    plan, refused = planned(desk, report.experiment.candidate, LIVE, {})
+    return plan, " ".join(filter(None, (against_promotion(report), refused))) or None
 
 
 def span(effect: MetricEffect) -> Span | None:

@@ -97,7 +97,7 @@ def test_a_clear_winner_goes_live_and_its_experiment_ends(editor: Editor) -> Non
 def test_what_the_gate_refuses_is_told_before_the_click_and_may_be_overruled(editor: Editor) -> None:
     editor.workspace.gate.set("lamps", minimum={"ndcg@10": 0.99})
     text = editor.client.get(OWN).text
-    assert "does not hold" in text and "Overrule what was refused" in text
+    assert "does not hold" in text and "Overrule what was refused" in text and "does not meet the gate" in text
     fields = {"reason": "because", "expected": "release:lamps/1"}
     assert editor.send(OWN, f"{OWN}/promote", **fields).status_code == 409
     assert editor.workspace.registry.domains.get("lamps").live == "release:lamps/1"
@@ -110,3 +110,15 @@ def test_who_only_looks_ends_and_starts_nothing(visitor: TestClient) -> None:
     for action in (f"{OWN}/stop", f"{OWN}/promote", NEW):
         refused = visitor.post(action, data={**PLAN, "reason": "x", "form_token": token})
         assert refused.status_code == 403, action
+
+
+def test_an_experiment_that_says_nothing_yet_speaks_against_its_candidate(editor: Editor) -> None:
+    editor.workspace.experiments.stop("lamps")
+    editor.workspace.experiments.start("lamps", "release:lamps/2")
+    page = f"{PAGE}/experiments/2"
+    text = editor.client.get(page).text
+    assert "No list of experiment:lamps/2 has been shown yet" in text.partition('id="promote"')[2]
+    fields = {"reason": "because", "expected": "release:lamps/1"}
+    assert editor.send(page, f"{page}/promote", **fields).status_code == 409
+    assert editor.send(page, f"{page}/promote", **fields, override="yes").status_code == 303
+    assert editor.workspace.registry.domains.get("lamps").live == "release:lamps/2"
