@@ -22,7 +22,11 @@ PAGES = {
     "launch-curve": "categories/{domain}",
     "lineage": "nodes?ref=release:{domain}/2",
     "try": "categories/{pictured}/try",
+    "map": "categories/{domain}/map",
+    "quality": "categories/{domain}/quality",
+    "data": "categories/{domain}/data",
 }
+EXPERIMENT = "categories/{domain}/experiments/{version}"
 CLICKED = {"try": 2}  # products of a session
 BEGINS = {"launch-curve": "section:has(#curve)"}  # what a picture begins with, where that is not the top of the page
 WIDTH = 1280
@@ -59,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("address")
     parser.add_argument("domain", help="with spokes of several weeks")
     parser.add_argument("pictured", help="category whose products have pictures that may be shown")
+    parser.add_argument("--experiment", metavar="N", help="number of an experiment of the first, to be pictured too")
     parser.add_argument("--out", default="docs/console", metavar="FOLDER")
     options = parser.parse_args(arguments)
     folder = Path(options.out)
@@ -67,9 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = next(filter(None, map(shutil.which, BROWSERS)), None)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
-        for name, own in PAGES.items():
+        known = {"domain": options.domain, "pictured": options.pictured, "version": options.experiment}
+        for name, own in (PAGES | ({"experiment": EXPERIMENT} if options.experiment else {})).items():
             page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
-            page.goto(options.address + own.format(domain=options.domain, pictured=options.pictured))
+            page.goto(options.address + own.format(**known))
             settle(page)
             for n in range(CLICKED.get(name, 0)):
                 page.locator("#found li a").nth(3 * n + 1).click()
