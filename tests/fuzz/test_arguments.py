@@ -12,8 +12,8 @@ from hubspoke.commands.groups import every_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-# `serve` does not end, `demo` takes minutes.
-ENDLESS = ("serve", "demo")
+# `serve` and `console` do not end, `demo` takes minutes.
+ENDLESS = ("serve", "console", "demo")
 # With valid arguments these take seconds: they are asked what they would do.
 LONG = ("spoke train", "hub train", "rerank train", "launch new", "launch refresh", "index build")
 COMMANDS = {
@@ -54,7 +54,7 @@ FITTING = {
     "settings": ["seed=3", "training.max_epochs=1", "fresh_days=3"], "config": ["config.json"], "plot": ["plot.png"],
     "views": ["models"], "item_map": ["title=title"], "event_type": ["click"], "event_types": ["view=click"],
     "columns": ["a,b,c"], "encoding": ["cp1252"], "test_from": ["2026-05-08"], "since": ["2026-05-03"],
-    "domains": ["garden"], "scopes": ["read"],
+    "domains": ["garden"], "scopes": ["read"], "candidate": ["release:garden/1"], "window": ["7d"],
 }  # fmt: skip
 NUMBERS = st.sampled_from(
     ["0", "1", "2", "-1", "1.5", "nan", "inf", "-inf", "1e9", "1000000", "99999999999999999999", "x", ""]
