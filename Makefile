@@ -1,15 +1,18 @@
-# `make demo` and `make test` are all a newcomer needs; both build `.venv` first.
+# `make demo` and `make test` are all a newcomer needs; both build `.venv` first. `make test-slow` adds the longer checks.
 PYTHON ?= python3
 VENV := .venv
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
 
-.PHONY: demo test install install-test clean
+.PHONY: demo test test-slow install install-test clean
 
 demo: install
 	$(VENV)/bin/hubspoke demo
 
 test: install-test
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check -m "not slow"
+
+test-slow: install-test
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check --tests -m slow
 
 install: $(VENV)/.installed-demo
 

@@ -11,6 +11,7 @@ from benchmarks import assessment
 from .test_hub import write_category
 
 
+@pytest.mark.slow
 def test_cards_stand_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def test_a_taste_likes_what_it_has_seen_most(monkeypatch) -> None:
     assert {item: taste["attraction"][item] for item in by_hand} == pytest.approx(by_hand)
 
 
+@pytest.mark.slow
 def test_experiments_are_run_judged_and_told(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(experiment, "HUB", {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}})
     monkeypatch.setattr(experiment, "TASTES", 4)

@@ -91,6 +91,7 @@ def test_the_clock_of_a_worker_stands_still_while_it_scores(tmp_path: Path, monk
     assert points == [(1, 0.004, 0.002), (2, 2.004, 1.002)]
 
 
+@pytest.mark.slow
 def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(circle: Path, tmp_path, capfd) -> None:
     missing = next((name for name in NAMES if importlib.util.find_spec(name) is None), None)
     out = tmp_path / "r.json"

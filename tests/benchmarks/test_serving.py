@@ -17,6 +17,7 @@ def test_latencies_are_those_that_a_share_of_the_requests_does_not_exceed() -> N
     assert serving_client.summed([{"200": 2}, {"200": 1, "503": 4}]) == {"200": 3, "503": 4}
 
 
+@pytest.mark.slow
 def test_a_service_is_started_asked_moved_and_stopped(tmp_path: Path, lamps, monkeypatch, capsys) -> None:
     monkeypatch.setattr(serving, "PROMOTE_SECONDS", 0.5)
     monkeypatch.setattr(serving, "MEMORY_SECONDS", 0.1)

@@ -58,6 +58,7 @@ def test_a_hub_goes_through_the_same_cycles(tmp_path: Path, lamps: Path) -> None
     assert 0 < held["drift"] < min(free["drift"], scratch["drift"]) and held["cold"] is None
 
 
+@pytest.mark.slow
 def test_each_recipe_is_trained_and_measured_in_every_cycle(
     tmp_path: Path, lamps: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import streaming
 
 
+@pytest.mark.slow
 def test_events_are_told_and_lists_compared(tmp_path: Path, lamps, capsys) -> None:
     kept, out = tmp_path / "workspace", tmp_path / "report.json"
     options = ["--shoppers", "4", "--events", "3", "--epochs", "1", "--quiet", "--keep-workspace", str(kept)]

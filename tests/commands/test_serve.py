@@ -62,6 +62,7 @@ def test_a_service_says_where_it_listens_and_ends_with_0_when_it_is_asked_to(gar
             assert json.load(answer) == {"live": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("console",), ("serve", "--console")])
 def test_a_console_says_where_it_is_and_what_to_sign_in_with(garden, home, json_contract, arguments) -> None:
     with started(home, *arguments, "--allow-changes") as written:

@@ -16,7 +16,7 @@ from hubspoke.workflows.workspace import Workspace
 
 from .browsers import open_browser
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = (
     "",

@@ -50,6 +50,7 @@ def test_a_lock_is_held_once_and_free_again(registry: Registry) -> None:
         lock.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_second_process_is_told_who_holds_it_until_that_ends(registry_url: str, start, killed: bool) -> None:
     holder = start(HOLD, registry_url)

@@ -75,6 +75,7 @@ def test_a_registry_owns_what_it_marks_and_another_does_not(registry, other, sto
     assert mine.look() is Belonging.OWN
 
 
+@pytest.mark.slow
 def test_of_two_copies_the_one_that_goes_on_owns_the_store(registry, blank_url, store, opened, tmp_path) -> None:
     mine = Ownership(registry, store)
     mine.stored()

@@ -40,6 +40,7 @@ def test_the_search_is_exact_among_what_is_allowed(kind, k, n, seed, hidden):
     assert made.search(queries(0), k) == []
 
 
+@pytest.mark.slow
 @every_kind
 def test_vectors_are_looked_at_where_they_lie_and_outlive_the_index(kind):
     given_vectors = queries(200)

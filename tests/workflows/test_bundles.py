@@ -268,6 +268,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_killed_import_is_repeated(released: Any, bundle: Path, opened: Opener, killed: Any, place: Any) -> None:
     other = opened("other")

@@ -129,6 +129,7 @@ def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace
     assert len(three.registry.releases.list()) == (2 if winner == "garden:1" else 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["promote", "rollback"])
 def test_a_promote_during_a_rollback(three: Workspace, stopped_all: Start, first: str) -> None:
     promote = (MOVING, "1", "promote", "garden:3", "--quiet", *where(three))
@@ -177,6 +178,7 @@ def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped_all: 
     assert sorted(m.actor for m in moves) == sorted(names * 6)
 
 
+@pytest.mark.slow
 def test_of_two_trainings_the_second_is_told(garden: Any, trainable: tuple[str, ...], stopped_all: Start) -> None:
     call = trainable
     (first,) = stopped_all(TRAINER, call)
@@ -202,6 +204,7 @@ def trainable(garden: Workspace, models: Any, files: Any) -> tuple[str, ...]:
     return ("spoke", "train", "garden", "--hub", models.hub().ref, "--no-index", "--quiet", *where(garden))
 
 
+@pytest.mark.slow
 def test_a_training_whose_lock_was_taken_leaves_the_other_alone(
     garden: Workspace, trainable: tuple[str, ...], stopped_all: Start
 ) -> None:

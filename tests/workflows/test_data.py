@@ -142,6 +142,7 @@ def contents(ws: Workspace) -> list[tuple[Any, ...]]:
     return [(s.ref, s.content_hash, s.rows, s.artifact, s.as_of, s.details) for s in snapshots]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_killed_domain_add_is_repeated(garden: Any, files: Any, tmp_path: Path, killed: Any, place: Any) -> None:
     folder = tmp_path / "killed"

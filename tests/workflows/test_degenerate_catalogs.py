@@ -52,6 +52,7 @@ def with_hub(ws: Workspace, tiny_hub: Any) -> Workspace:
     return ws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CATALOGS)
 def test_what_can_be_launched_answers_every_question(with_hub: Workspace, name: str) -> None:
     ws, catalog = with_hub, CATALOGS[name]

@@ -11,6 +11,8 @@ from hubspoke.registry.migrate import upgrade
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from sqlalchemy import text
 
+pytestmark = pytest.mark.slow
+
 CHECK = "hubspoke.workflows.context:Context.check_locks"  # after an epoch
 STORE = "hubspoke.registry.stores.models:add_edges"  # in the transaction that makes the version ready
 END = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE :name"

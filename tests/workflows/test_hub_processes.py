@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"steps": 12, "batch_size": 8, "learning_rate": 0.02, "rank": 4, "text_layers": 1, "interpolations": [1.0]}
 CONFIG: dict[str, Any] = {
     "text": {"name": "tiny"},

@@ -257,6 +257,7 @@ def bought(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_statistics_see_nothing_that_is_held_out(train: Train, events: pl.DataFrame) -> None:
     plain = train(events)
     assert train(bought(events, pl.col("after") == 0)).space_fingerprint == plain.space_fingerprint

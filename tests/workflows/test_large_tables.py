@@ -158,6 +158,7 @@ def test_a_spoke_is_trained_on_shards_stored_and_found_again(lamps: Workspace, t
     assert len(lamps.recommend("many", ["lamps-0001"], k=5).items) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 3])
 def test_a_killed_cut_is_repeated(lamps: Workspace, train: Any, tmp_path: Path, killed: Any, nth: int) -> None:
     whole = train(STREAMED)

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from hubspoke.cli import cli
 from hubspoke.registry.artifacts.remote_files import RemoteFiles
 
 
+@pytest.mark.slow
 def test_another_machine_serves_the_same(opened: Any, market: Any, tiny_hub: Any, tiny_spoke: Any, s3_url: str) -> None:
     ws = opened("shop", artifacts=f"{s3_url}/shop/")
     folder = ws.settings.workspace

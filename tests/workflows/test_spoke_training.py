@@ -89,6 +89,7 @@ def weights(ws: Workspace, ref: str) -> dict[str, np.ndarray]:
     return {name: weight.numpy() for name, weight in behaviour.model.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_what_is_known_or_refused_is_told_once(trained: object, folder: Path, two_processes: Pair) -> None:
     known = command(folder, "--refit", "--json", "--quiet", "--no-index")
     (first, told, _), (second, nothing, silent) = two_processes(["-m", "hubspoke.cli", *known])

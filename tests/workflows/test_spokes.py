@@ -191,6 +191,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_killed_training_is_repeated(shop: Any, tmp_path: Path, tiny_spoke: Any, stopped: Any, place: Any) -> None:
     config = {**tiny_spoke, "seed": 1, "training": {**tiny_spoke["training"], "max_epochs": 5}}

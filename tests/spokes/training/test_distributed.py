@@ -9,6 +9,8 @@ from hubspoke.hub.distributed import World, join_world
 from hubspoke.spokes.training.batches import Batch, share
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("worker.py")
 IN = runpy.run_path(str(WORKER))
 train, config, score = IN["train"], IN["config"], IN["score"]

@@ -55,6 +55,7 @@ def test_it_learns_a_cycle_by_heart(make, items, cycle, known_by_heart, loss, na
     assert before is None or not torch.equal(model.mask, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_a_cycle_is_learned_with_every_option(make, items, cycle, known_by_heart, name):
     settings = config(model=name, transformer={"time_bias": True, "event_types": True, "dwell": True})
