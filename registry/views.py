@@ -186,6 +186,24 @@ VIEWS: tuple[View, ...] = (
         ("high", NUMBER, "upper bound"),
         _CREATED,
     ),
+    _view(
+        "v_experiments",
+        "One row per experiment on the shoppers of a domain.",
+        ("experiment", TEXT, "reference, such as experiment:garden/1"),
+        _DOMAIN,
+        ("control", TEXT, "release that was live when it started"),
+        ("candidate", TEXT, "release that is tried beside it"),
+        ("share", NUMBER, "share of the shoppers who see the candidate"),
+        ("planned", INTEGER, "shoppers in all that it is planned for"),
+        ("window_seconds", NUMBER, "how long after the first list what a shopper does counts"),
+        ("metric", TEXT, "what decides"),
+        ("actor", TEXT, "who started it"),
+        ("reason", TEXT, "why, where somebody said so"),
+        ("started_at", TIME, "when"),
+        ("stopped_at", TIME, "when it ended; null while it runs"),
+        ("stopped_by", TEXT, "who ended it"),
+        ("stop_reason", TEXT, "why, where somebody said so"),
+    ),
 )
 
 

@@ -17,10 +17,16 @@ depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _RUNNING = sa.text("stopped_at IS NULL")
+_VIEW = (
+    "SELECT 'experiment:' || d.name || '/' || x.version AS experiment, d.name AS domain, c.ref AS control, "
+    "t.ref AS candidate, x.share, x.planned, x.window_seconds, x.metric, x.actor, x.reason, x.started_at, "
+    "x.stopped_at, x.stopped_by, x.stop_reason FROM experiments x JOIN domains d ON d.id = x.domain_id "
+    "JOIN nodes c ON c.id = x.control_id JOIN nodes t ON t.id = x.candidate_id"
+)
 
 
 def upgrade() -> None:
-    """Make the table; of one domain at most one experiment runs."""
+    """Make the table and its view; of one domain at most one experiment runs."""
     op.create_table(
         "experiments",
         sa.Column("id", _ID, nullable=False, autoincrement=True),
@@ -58,6 +64,7 @@ def upgrade() -> None:
     )
     for column in ("control_id", "candidate_id"):
         op.create_index(op.f(f"ix_experiments_{column}"), "experiments", [column])
+    op.execute(f"CREATE VIEW v_experiments AS {_VIEW}")
 
 
 def _foreign(column: str, table: str) -> sa.ForeignKeyConstraint:
@@ -66,5 +73,6 @@ def _foreign(column: str, table: str) -> sa.ForeignKeyConstraint:
 
 
 def downgrade() -> None:
-    """Drop it; what was compared is lost, what shoppers did is not."""
+    """Drop them; what was compared is lost, what shoppers did is not."""
+    op.execute("DROP VIEW v_experiments")
     op.drop_table("experiments")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hubspoke.errors import LockedError, NotFoundError, UsageError
 from hubspoke.registry.database import HEAD_REVISION
+from hubspoke.registry.query import run_sql
 from hubspoke.registry.records import ExperimentPlan
 from hubspoke.registry.references import parse_experiment
 from hubspoke.registry.store import Registry
@@ -44,6 +45,9 @@ def test_one_runs_until_it_is_stopped(registry: Registry, releases: tuple[str, s
     assert ended.stopped_at is not None and ended.stopped_at >= ended.started_at
     assert store.stop(first.ref, "cem") == ended == store.get(first.ref)
     assert store.all_running() == []
+    query = "SELECT experiment, domain, control, candidate, share, metric, actor, stopped_by FROM v_experiments"
+    wanted = (first.ref, "garden", *releases, 0.1, "revenue", "ann", "bob")
+    assert [tuple(row) for row in run_sql(registry, query).rows] == [wanted]
     # An alias is followed once, when it starts; another experiment is another split.
     second = store.add("garden", "garden@candidate", "garden", PLAN, "ann")
     assert (second.version, second.control, second.candidate) == (2, *reversed(releases))
