@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -127,7 +128,8 @@ class Trial:
         if outcome.code:
             assert judged or outcome.err.count("Error: ") >= 1, outcome
             assert not changed or outcome.arguments[0] in KEEP_STEPS, f"changed on failure: {outcome}"
-        if "--json" in outcome.arguments and "--help" not in outcome.arguments:
+        options = [*takewhile(lambda own: own != "--", outcome.arguments)]  # what follows `--` is no option
+        if "--json" in options and "--help" not in options:
             given = outcome.json
             assert outcome.code == 0 or judged or given["error"]["exit_code"] == outcome.code, outcome
 
