@@ -139,18 +139,9 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
 _signature = functools.cache(inspect.signature)
 
 
+@functools.cache
 def _kinds(function: Callable[..., Any]) -> Mapping[str, Any]:
     """What each keyword has to be; `*` of those without name, `**` where any keyword is taken."""
-    # Two threads that parse at once break each other's syntax trees in Python 3.11 (SystemError).
-    with _parsing:
-        return _kinds_read(function)
-
-
-_parsing = Lock()
-
-
-@functools.cache
-def _kinds_read(function: Callable[..., Any]) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for name, parameter in _signature(function).parameters.items():
         if parameter.annotation is inspect.Parameter.empty:
@@ -172,15 +163,24 @@ def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
     names = {**vars(sys.modules[function.__module__])}
-    wanted = {node.id for node in ast.walk(ast.parse(annotation)) if isinstance(node, ast.Name)} - set(names)
+    wanted = {node.id for node in ast.walk(_parsed(annotation)) if isinstance(node, ast.Name)} - set(names)
     module = sys.modules[function.__module__]
-    for node in ast.walk(ast.parse(inspect.getsource(module))) if wanted else ():
+    for node in ast.walk(_parsed(inspect.getsource(module))) if wanted else ():
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) in wanted:
                     source = importlib.import_module(f"{'.' * node.level}{node.module or ''}", module.__package__)
                     names[alias.asname or alias.name] = getattr(source, alias.name)
     return eval(annotation, names)
+
+
+_parsing = Lock()
+
+
+def _parsed(source: str) -> ast.Module:
+    """A syntax tree; two threads that parse at once break each other's in Python 3.11 (SystemError)."""
+    with _parsing:
+        return ast.parse(source)
 
 
 def _fitted(name: str, value: Any, kind: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.door import _kinds, _kinds_read, checked, door, translated
+from hubspoke.door import _kinds, checked, door, translated
 from hubspoke.errors import HubspokeError, NotFoundError, UsageError
 from hubspoke.workflows.domains import Domains
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -218,7 +218,7 @@ def test_threads_that_meet_the_door_for_the_first_time_at_once_do_not_parse_at_o
         inside -= 1
         return found
 
-    _kinds_read.cache_clear()
+    _kinds.cache_clear()
     functions = [inspect.unwrap(own) for own in vars(Domains).values() if hasattr(own, "__wrapped__")]
     with monkeypatch.context() as patch, ThreadPoolExecutor(4) as pool:
         patch.setattr(ast, "parse", watched)
