@@ -103,7 +103,8 @@ def _bought(*rows: tuple[object, ...]) -> pl.DataFrame:
 
 
 def _split_of(events: pl.DataFrame, protocol: Protocol) -> tuple[list[tuple[object, ...]], list[str]]:
-    bought = events.with_row_index("row").filter(pl.col("event_type") == "purchase")
+    events = events.with_row_index("row")
+    bought = events.filter(pl.col("event_type") == "purchase")
     bought = bought.with_columns(revenue=pl.col("value"), cost=pl.when(pl.col("item_id") != "lid").then(1.0))
     held_out, before = split_purchases(bought, events, protocol)
     rows = held_out.select("user_id", "item_id", "revenue", "cost").sort("user_id", "item_id").rows()

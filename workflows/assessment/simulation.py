@@ -48,8 +48,8 @@ def simulate(context: Context, named: Named, protocol: Protocol | None, k: int, 
     catalog = find_snapshot(context, named.domain, "items")
     if snapshot is None or catalog is None:
         raise InvalidDataError(f"{named.domain} has no purchases to simulate on; ingest its events first.")
-    table = read_table(context, snapshot)
-    bought = purchases(table.with_row_index(ROW), read_table(context, catalog)).filter(pl.col("revenue").is_not_null())
+    table = read_table(context, snapshot).with_row_index(ROW)
+    bought = purchases(table, read_table(context, catalog)).filter(pl.col("revenue").is_not_null())
     if bought.is_empty():
         raise InvalidDataError(
             f"{snapshot.ref} tells the revenue of no purchase; give purchases a value, or the catalog prices."
@@ -79,11 +79,11 @@ def split_purchases(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Revenue and cost of what is held out, by shopper and product, and the purchases before.
 
-    `row` of the purchases is their place among the events.
+    Both tables have the place of each event as `row`.
     """
     if protocol.name == "leave-one-out":
         order = ["user_id", "timestamp", "position"]
-        last = events.with_row_index(ROW).sort(order, maintain_order=True, nulls_last=True)
+        last = events.sort(order, maintain_order=True, nulls_last=True)
         is_last = pl.col(ROW).is_in(last.unique("user_id", keep="last")[ROW].implode())
         return bought.filter(is_last).select(*KEY, "revenue", "cost"), bought.filter(~is_last)
     start, end = protocol.window()
