@@ -11,7 +11,7 @@ from ..spokes.baselines import FITTED
 from ..workflows.typed_lists import names
 from .call import Call, Noun
 from .models import dict_table
-from .options import choice, cutoffs, events_ref, protocol_options, table_files, together
+from .options import choice, cutoffs, events_ref, how_many, protocol_options, table_files, together
 from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def drift(call: Call, a: str, b: str, domain: str | None, events: str | None, no
 @table_files("--log", "Impressions: user_id, revenue, logged, target; cost and seller_rank where known.")
 @_of_hub
 @click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Cut weights to this (default: no clip).")
-@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of a simulated list.")
+@how_many(10, "Length of a simulated list.")
 @protocol_options()
 @events_ref
 @_no_record
