@@ -10,7 +10,7 @@ import polars as pl
 from .event_log import parse_lines
 from .line_log import read_pieces
 from .schema import EVENT_TYPES, TIMESTAMP
-from .shopper_events import EVENT_ID, RECOMMENDATION_ID, events_frame
+from .shopper_events import EVENT_ID, RECOMMENDATION_ID, events_frame, logged_time, origin_of
 
 ACTION_SCHEMA: dict[str, pl.DataType] = {
     EVENT_ID: pl.String(),
@@ -28,12 +28,7 @@ _READ = dict.fromkeys(ACTION_SCHEMA, pl.String())
 
 def actions_of(events: pl.LazyFrame) -> pl.LazyFrame:
     """Canonical events as actions; their ids and recommendations stand among their attributes."""
-    return events.with_columns(_attribute(EVENT_ID), _attribute(RECOMMENDATION_ID)).select(*ACTION_SCHEMA)
-
-
-def _attribute(name: str) -> pl.Expr:
-    named = pl.element().filter(pl.element().struct.field("key") == name).struct.field("value")
-    return pl.col("attributes").list.eval(named).list.first().alias(name)
+    return events.with_columns(origin_of(EVENT_ID), origin_of(RECOMMENDATION_ID)).select(*ACTION_SCHEMA)
 
 
 def read_actions(folder: Path) -> pl.DataFrame:
@@ -46,9 +41,8 @@ def _parsed(content: bytes) -> pl.DataFrame:
         read = pl.read_ndjson(io.BytesIO(content), schema=_READ)
     except pl.exceptions.ComputeError:  # a line that is no JSON, or no text, hides the others
         return actions_of(events_frame(parse_lines(content)[0]).lazy()).collect()
-    # Services write times in UTC, and leave out what an event is by default.
-    at = pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
+    # Services leave out what an event is by default.
     numbers = (pl.col("value").cast(pl.Float64, strict=False), pl.col("quantity").cast(pl.Int64, strict=False))
-    return read.with_columns(at, *numbers, pl.col("event_type").fill_null("view")).filter(
+    return read.with_columns(logged_time("timestamp"), *numbers, pl.col("event_type").fill_null("view")).filter(
         pl.col("user_id").is_not_null(), pl.col("timestamp").is_not_null(), pl.col("event_type").is_in(EVENT_TYPES)
     )

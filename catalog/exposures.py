@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from .line_log import read_pieces
+from .shopper_events import logged_time
 
 Arm = Literal["control", "candidate"]
 ARMS: tuple[Arm, ...] = ("control", "candidate")
@@ -77,8 +78,7 @@ def _parsed(content: bytes) -> pl.DataFrame:
         read = pl.read_ndjson(io.BytesIO(content), schema=_READ)
     except pl.exceptions.ComputeError:  # one that is no JSON, or no text, hides the others
         read = pl.read_ndjson(io.BytesIO(_sound(content)), schema=_READ)
-    at = pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
-    return read.with_columns(at, pl.col("propensity").cast(pl.Float64, strict=False)).filter(
+    return read.with_columns(logged_time("at"), pl.col("propensity").cast(pl.Float64, strict=False)).filter(
         pl.all_horizontal(pl.all().is_not_null()),
         pl.col("arm").is_in(ARMS),
         (pl.col("propensity") > 0) & (pl.col("propensity") <= 1),

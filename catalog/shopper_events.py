@@ -148,9 +148,17 @@ def events_frame(events: Sequence[ShopperEvent]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=EVENT_SCHEMA)
 
 
+def logged_time(name: str) -> pl.Expr:
+    """A column of times as services write them into logs, in UTC; null for what is none."""
+    return pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
+
+
+def origin_of(name: str) -> pl.Expr:
+    """`EVENT_ID` or `RECOMMENDATION_ID` of canonical events, which have it among their attributes; null without one."""
+    named = pl.element().filter(pl.element().struct.field("key") == name).struct.field("value")
+    return pl.col("attributes").list.eval(named).list.first().alias(name)
+
+
 def event_ids(events: pl.DataFrame) -> pl.Series:
     """(E,) the id that each of some canonical events came with; null for those that were read from a file."""
-    ids = pl.col("attributes").list.eval(
-        pl.element().filter(pl.element().struct.field("key") == EVENT_ID).struct.field("value")
-    )
-    return events.select(ids.list.first().alias(EVENT_ID)).to_series()
+    return events.select(origin_of(EVENT_ID)).to_series()
